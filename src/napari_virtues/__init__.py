@@ -1,0 +1,1 @@
+"""VirTues in napari: dock widgets over ``virtues_core``."""

@@ -1,0 +1,1 @@
+"""The ``virtues`` command: parse, call, print."""

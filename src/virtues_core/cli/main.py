@@ -1,0 +1,51 @@
+"""Entry point of the ``virtues`` command; each subcommand lives in a file of its own.
+
+A subcommand module has a function ``register(app)`` and imports nothing heavy at its top, so that
+``virtues --help`` answers at once.
+"""
+
+import importlib
+import sys
+
+import typer
+
+from virtues_core import __version__
+from virtues_core.errors import VirtuesError
+
+COMMANDS = ("info", "markers", "inpaint", "evaluate", "pretrain", "simulate", "demo", "doctor")
+
+app = typer.Typer(
+    name="virtues",
+    help="VirTues for multiplexed tissue images: inpaint markers, train, evaluate.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"napari-virtues {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Multiplexed tissue images, VirTues, and what to do with them."""
+
+
+for _command in COMMANDS:
+    importlib.import_module(f"virtues_core.cli.{_command}").register(app)
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message on stderr and exit status 1."""
+    try:
+        app()
+    except VirtuesError as error:
+        typer.echo(f"virtues: {error}", err=True)
+        sys.exit(1)
