@@ -1,0 +1,76 @@
+"""The transformer block that encoder and decoder are made of."""
+
+import torch
+from torch import Tensor, nn
+
+from virtues_core.model.config import ModelConfig
+from virtues_core.model.rope import Rotation, rotate
+
+CHUNK_ROWS = 1024
+"""Rows that inference on a CPU takes at a time: their hidden layer stays in the cache."""
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block in two halves, so that the caller owns the attention between.
+
+    Query, key and value are one projection; the published checkpoint's three are stacked into it
+    (see ``published.py``).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim, hidden = config.model_dim, config.feedforward_dim
+        self.num_heads = config.num_heads
+        self.norm1 = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        self.expand = nn.Linear(dim, hidden)
+        self.contract = nn.Linear(hidden, dim)
+
+    def queries_keys_values(
+        self, x: Tensor, rotation: Rotation | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Project rows (N, D) to q, k, v, each (N, heads, d); q and k are turned by position."""
+        qkv = _by_chunks(self._project, x).unflatten(-1, (3, self.num_heads, -1))
+        if rotation is None:
+            q, k, v = qkv.unbind(1)
+        else:
+            q, k = rotate(qkv[:, :2], rotation).unbind(1)
+            v = qkv[:, 2]
+        return q, k, v
+
+    def queries(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
+        """Project rows (N, D) to q (N, heads, d) alone."""
+        dim = x.shape[-1]
+        projected = nn.functional.linear(
+            self.norm1(x), self.qkv.weight[:dim], self.qkv.bias[:dim]
+        ).unflatten(-1, (self.num_heads, -1))
+        return projected if rotation is None else rotate(projected, rotation)
+
+    def keys_values(self, x: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
+        """Project rows (N, D) to k and v, each (N, heads, d)."""
+        dim = x.shape[-1]
+        both = nn.functional.linear(self.norm1(x), self.qkv.weight[dim:], self.qkv.bias[dim:])
+        k, v = both.unflatten(-1, (2, self.num_heads, -1)).unbind(1)
+        return (k if rotation is None else rotate(k, rotation)), v
+
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        """Add what was attended (N, heads, d) to rows x (N, D), then the feed-forward."""
+        return _by_chunks(self._finish, x, attended.flatten(1))
+
+    def _project(self, x: Tensor) -> Tensor:
+        return self.qkv(self.norm1(x))
+
+    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
+        x = x + self.out(attended)
+        return x + self.contract(nn.functional.gelu(self.expand(self.norm2(x))))
+
+
+def _by_chunks(function, *tables: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+    """Apply a row-wise function; without gradients on a CPU, a cache-sized piece at a time."""
+    first = tables[0]
+    if torch.is_grad_enabled() or first.device.type != "cpu" or len(first) <= CHUNK_ROWS:
+        return function(*tables)
+    pieces = zip(*(table.split(CHUNK_ROWS) for table in tables), strict=True)
+    return torch.cat([function(*piece) for piece in pieces])

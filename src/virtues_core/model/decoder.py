@@ -1,0 +1,133 @@
+"""The decoder: each channel on its own, beside a copy of the patch summaries."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from virtues_core.model.blocks import Block
+from virtues_core.model.config import ModelConfig
+from virtues_core.model.encoder import Encoded, channel_rows
+from virtues_core.model.rope import rotation_table
+
+
+class Decoder(nn.Module):
+    """Full attention over a channel's tokens and the summaries, then a projection to pixels.
+
+    Source: the paper, Methods, "VirTues Decoder". Two shortcuts change no number: the summaries'
+    half of the first block is projected once a sample instead of once a channel, and the last
+    block computes only the channel's half.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(Block(config) for _ in config.decoder_pattern)
+        self.norm = nn.LayerNorm(config.model_dim)
+        self.pixels = nn.Linear(config.model_dim, config.patch_pixels)
+
+    def forward(self, encoded: Encoded, channels: Sequence[Sequence[int]]) -> Tensor:
+        """Decode some channels.
+
+        Parameters
+        ----------
+        encoded
+            What the encoder gave.
+        channels
+            For each sample the channels wanted, numbered from 0; P in all.
+
+        Returns
+        -------
+        Tensor
+            (P, H · W, D) tokens after the final LayerNorm, sample by sample, channels as listed;
+            ``self.pixels`` projects them.
+        """
+        layout = encoded.layout
+        sample, row = self._pairs(encoded, channels)
+        x = self._channel_tokens(encoded, row)
+        summary = encoded.tokens[: layout.summaries].unflatten(0, (layout.batch, -1))
+        rotation = rotation_table(
+            *layout.grid, self.config.head_dim, device=x.device, dtype=x.dtype
+        )
+        copies = summary[sample]
+        for i, block in enumerate(self.blocks):
+            last = i == len(self.blocks) - 1
+            x, copies = self._step(
+                block, x, copies, summary if i == 0 else None, sample, rotation, last=last
+            )
+        return self.norm(x)
+
+    def _pairs(self, encoded: Encoded, channels: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Sample and row of the (ΣC, …) tables of each channel wanted: (P,), (P,)."""
+        device = encoded.tokens.device
+        sample, row, first = [], [], 0
+        for i, (size, wanted) in enumerate(zip(encoded.layout.sizes, channels, strict=True)):
+            sample += [i] * len(wanted)
+            row += [first + channel for channel in wanted]
+            first += size
+        return torch.tensor(sample, device=device), torch.tensor(row, device=device)
+
+    def _channel_tokens(self, encoded: Encoded, row: Tensor) -> Tensor:
+        """Take encoded tokens where visible, masked ones elsewhere: (P, H · W, D)."""
+        layout = encoded.layout
+        markers = slice(layout.summaries, len(encoded.tokens))
+        table = encoded.masked[row][:, None].expand(-1, layout.positions, -1)
+        place = row.new_full((sum(layout.sizes),), -1)
+        place[row] = torch.arange(len(row), device=row.device)
+        pair = place[channel_rows(layout)[markers]]
+        wanted = pair >= 0
+        at = pair[wanted] * layout.positions + layout.position[markers][wanted]
+        flat = table.flatten(0, 1).index_copy(0, at, encoded.tokens[markers][wanted])
+        return flat.unflatten(0, (len(row), -1))
+
+    def _step(
+        self,
+        block: Block,
+        x: Tensor,
+        copies: Tensor,
+        shared: Tensor | None,
+        sample: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        *,
+        last: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Run one block on (P, H · W, D) channel tokens and as many summary copies."""
+        pairs, positions, _ = x.shape
+        turn_x = _repeat(rotation, pairs)
+        q, k, v = (
+            part.unflatten(0, (pairs, positions))
+            for part in block.queries_keys_values(x.flatten(0, 1), turn_x)
+        )
+        source = copies if shared is None else shared
+        turn_s = turn_x if shared is None else _repeat(rotation, len(source))
+        flat = source.flatten(0, 1)
+        if last:
+            keys = block.keys_values(flat, turn_s)
+            q_s = None
+        else:
+            q_s, *keys = block.queries_keys_values(flat, turn_s)
+        of_summary = [part.unflatten(0, (-1, positions)) for part in keys]
+        if q_s is not None:
+            q_s = q_s.unflatten(0, (-1, positions))
+        if shared is not None:
+            of_summary = [part[sample] for part in of_summary]
+            q_s = None if q_s is None else q_s[sample]
+        query = q if q_s is None else torch.cat([q, q_s], dim=1)
+        key, value = (torch.cat(two, dim=1) for two in zip((k, v), of_summary, strict=True))
+        attended = scaled_dot_product_attention(
+            query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        ).transpose(1, 2)
+        if last:
+            return self._finish(block, x, attended), copies
+        both = self._finish(block, torch.cat([x, copies], dim=1), attended)
+        return both[:, :positions], both[:, positions:]
+
+    @staticmethod
+    def _finish(block: Block, x: Tensor, attended: Tensor) -> Tensor:
+        done = block.finish(x.flatten(0, 1), attended.flatten(0, 1))
+        return done.unflatten(0, x.shape[:2])
+
+
+def _repeat(rotation: tuple[Tensor, Tensor], times: int):  # type: ignore[no-untyped-def]
+    return type(rotation)(*(part.repeat(times, 1, 1, 1) for part in rotation))  # type: ignore[call-arg]
