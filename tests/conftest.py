@@ -1,11 +1,46 @@
-"""Fixtures that several rooms share."""
+"""Fixtures that several rooms share, and what is skipped where no window can open."""
 
+import ast
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from virtues_core.cli.doctor import missing_libraries, window_problem
+
 ROOT = Path(__file__).parents[1]
+NEED_QT = (ROOT / "tests/napari", ROOT / "tests/gui")
+
+
+class _Skipped(pytest.Item):
+    def runtest(self) -> None:
+        pytest.skip(str(window_problem()))
+
+
+class _WithoutQt(pytest.File):
+    """A file whose imports would fail here: each of its tests is named and skipped."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for node in ast.walk(ast.parse(self.path.read_text("utf-8"))):
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                yield _Skipped.from_parent(self, name=node.name)
+
+
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Collector | None:
+    if module_path.parent in NEED_QT and missing_libraries():
+        return _WithoutQt.from_parent(parent, path=module_path)
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests of real windows, by name, where there is no place for one."""
+    gui = [item for item in items if item.get_closest_marker("gui") is not None]
+    problem = window_problem() if gui else None
+    for item in gui if problem else ():
+        item.add_marker(pytest.mark.skip(reason=str(problem)))
 
 
 def _shared() -> Path:
