@@ -7,9 +7,9 @@ a format is recognised by what is inside the file or folder, not by its name.
 from pathlib import Path
 from types import ModuleType
 
-from virtues_core.errors import ReadError
+from virtues_core.errors import ReadError, VirtuesError
 from virtues_core.image import MultiplexImage
-from virtues_core.read import tiff
+from virtues_core.read import folder, imc, spora, tiff, zarr
 from virtues_core.read.masks import read_labels
 from virtues_core.read.write import write_labels, write_ome_tiff
 
@@ -22,7 +22,11 @@ __all__ = [
     "write_ome_tiff",
 ]
 
-_FORMATS: tuple[ModuleType, ...] = (tiff,)
+_FORMATS: tuple[ModuleType, ...] = (tiff, imc, zarr, spora, folder)
+"""Asked in this order; a folder of TIFFs last, since it says the least about itself."""
+
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError)
+"""What a damaged file may raise while it is only looked at."""
 
 
 def read_image(path: Path | str, image: str | None = None) -> MultiplexImage:
@@ -66,7 +70,7 @@ def can_read(path: Path | str) -> bool:
     """Whether :func:`read_image` would take this file or folder; looks inside, never raises."""
     try:
         return any(kind.claims(Path(path)) for kind in _FORMATS)
-    except (OSError, ValueError):
+    except (*_UNREADABLE, VirtuesError):
         return False
 
 
@@ -78,19 +82,23 @@ def _format(path: Path) -> ModuleType:
         for kind in _FORMATS:
             if kind.claims(path):
                 return kind
-    except OSError as error:
+    except _UNREADABLE as error:
         message = f"expected a file that can be opened, found {str(path)!r}: {error}"
         raise ReadError(message) from error
-    message = _why_not(path)
+    message = (
+        "expected a TIFF, an .mcd, an IMC .txt, an OME-Zarr, a folder of one TIFF per channel or "
+        f"a spora dataset folder, found {_what(path)}: {str(path)!r}; export the image as "
+        "OME-TIFF with one plane a channel"
+    )
     raise ReadError(message)
 
 
-def _why_not(path: Path) -> str:
-    kinds = (
-        "a TIFF, an .mcd, an IMC .txt, an OME-Zarr, a folder of one TIFF per channel, "
-        "or a spora dataset folder"
-    )
-    return (
-        f"expected {kinds}, found something else: {str(path)!r}; "
-        "export the image as OME-TIFF with one plane a channel"
-    )
+def _what(path: Path) -> str:
+    """Say what stands at a path that no format claims."""
+    if path.is_dir():
+        return "a folder of another kind (open one image in it)"
+    if path.suffix.lower() == ".txt":
+        return "a text that is not from IMC (its first line names no Start_push, X and Y)"
+    if path.suffix.lower() in tiff.SUFFIXES:
+        return "a file that does not begin as a TIFF does (empty, truncated or of another kind)"
+    return f"a {path.suffix or 'nameless'} file"

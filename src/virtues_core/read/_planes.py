@@ -64,9 +64,7 @@ class PlaneStack:
 
     def __getitem__(self, key: tuple[slice | int, ...]) -> NDArray[Any]:
         """Read the block of a slice or a position for each of (C, Y, X)."""
-        full = (*key, *(slice(None),) * (3 - len(key)))
-        slices = [k if isinstance(k, slice) else slice(k, k + 1 or None) for k in full]
-        kept = tuple(slice(None) if isinstance(k, slice) else 0 for k in full)
+        slices, kept = as_slices(key)
         chosen = self._planes[slices[0]]
         size = [len(range(*k.indices(n))) for k, n in zip(slices, self.shape, strict=True)]
         block = np.empty(size, self.dtype)
@@ -111,15 +109,7 @@ def lazy(stack: PlaneStack, segment: tuple[int, int]) -> da.Array:
     segment
         (y, x) size of the file's tiles or strips, in pixels.
     """
-    pixels: da.Array = da.from_array(  # type: ignore[no-untyped-call]
-        stack,
-        chunks=(1, *block_size(stack.shape[1:], segment)),
-        name=False,
-        asarray=False,
-        fancy=False,
-        meta=np.empty((0, 0, 0), stack.dtype),
-    )
-    return pixels
+    return blocks(stack, (1, *block_size(stack.shape[1:], segment)))
 
 
 def block_size(shape: Sequence[int], segment: Sequence[int]) -> tuple[int, int]:
@@ -134,3 +124,37 @@ def block_size(shape: Sequence[int], segment: Sequence[int]) -> tuple[int, int]:
     columns = min(width, segment[1] * max(1, BLOCK_PX // segment[1]))
     rows = segment[0] * max(1, BLOCK_PX**2 // max(columns, 1) // segment[0])
     return min(height, rows), columns
+
+
+def blocks(source: Any, chunks: tuple[int, ...]) -> da.Array:
+    """Return a source with ``shape``, ``dtype`` and slicing as a Dask array; nothing is read.
+
+    Parameters
+    ----------
+    source
+        Asked for one block at a time, by slices (or positions, where an axis is dropped).
+    chunks
+        Size of a block on each axis.
+    """
+    pixels: da.Array = da.from_array(  # type: ignore[no-untyped-call]
+        source,
+        chunks=chunks,
+        name=False,
+        asarray=False,
+        fancy=False,
+        meta=np.empty((0,) * len(chunks), source.dtype),
+    )
+    return pixels
+
+
+def as_slices(
+    key: tuple[slice | int, ...], ndim: int = 3
+) -> tuple[list[slice], tuple[slice | int, ...]]:
+    """Split a key into slices to read, and what then drops the axes given by a position.
+
+    >>> as_slices((2, slice(0, 5)), ndim=2)
+    ([slice(2, 3, None), slice(0, 5, None)], (0, slice(None, None, None)))
+    """
+    full = (*key, *(slice(None),) * (ndim - len(key)))
+    slices = [k if isinstance(k, slice) else slice(k, k + 1 or None) for k in full]
+    return slices, tuple(slice(None) if isinstance(k, slice) else 0 for k in full)
