@@ -34,7 +34,8 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setitem(doctor.WINDOW_LIBRARIES, "libno-such-thing.so.7", "libno-such-thing7")
+    libraries = {"libc.so.6": "libc6", "libno-such-thing.so.7": "libno-such-thing7"}
+    monkeypatch.setattr(doctor, "WINDOW_LIBRARIES", libraries)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
