@@ -1,0 +1,15 @@
+"""Channel name → protein → embedding."""
+
+from virtues_core.markers.embeddings import MarkerEmbeddings
+from virtues_core.markers.panel import DNA_KEY, Panel, PanelEntry, PanelReport
+from virtues_core.markers.registry import Registry, Target
+
+__all__ = [
+    "DNA_KEY",
+    "MarkerEmbeddings",
+    "Panel",
+    "PanelEntry",
+    "PanelReport",
+    "Registry",
+    "Target",
+]
