@@ -1,0 +1,26 @@
+"""Tissues and cohorts with known ground truth."""
+
+from virtues_core.simulate.biology import CELL_TYPES, NICHES, STATES
+from virtues_core.simulate.config import TissueConfig
+from virtues_core.simulate.panels import ChannelSpec, PanelPreset, panel_preset, panel_presets
+from virtues_core.simulate.tissue import (
+    SimulatedCells,
+    SimulatedTissue,
+    simulate_cells,
+    simulate_tissue,
+)
+
+__all__ = [
+    "CELL_TYPES",
+    "NICHES",
+    "STATES",
+    "ChannelSpec",
+    "PanelPreset",
+    "SimulatedCells",
+    "SimulatedTissue",
+    "TissueConfig",
+    "panel_preset",
+    "panel_presets",
+    "simulate_cells",
+    "simulate_tissue",
+]
