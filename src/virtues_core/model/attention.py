@@ -79,12 +79,12 @@ def _attend_full(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], *, acro
     inner = grid[1]
 
     def sequences(x: Tensor) -> Tensor:
-        table = x.unflatten(0, (-1, inner))  # (outer, inner, heads, d)
+        table = torch.unflatten(x, 0, (-1, inner))  # (outer, inner, heads, d)
         return table.permute(1, 2, 0, 3) if across else table.transpose(1, 2)
 
     attended = scaled_dot_product_attention(sequences(q), sequences(k), sequences(v))
     table = attended.permute(2, 0, 1, 3) if across else attended.transpose(1, 2)
-    return table.reshape(q.shape)
+    return torch.reshape(table, q.shape)
 
 
 def _attend_padded(q: Tensor, k: Tensor, v: Tensor, groups: Groups) -> Tensor:
@@ -96,8 +96,8 @@ def _attend_padded(q: Tensor, k: Tensor, v: Tensor, groups: Groups) -> Tensor:
             results.append(v[bucket.rows.flatten()])
             continue
         mask = None if bucket.valid is None else bucket.valid[:, None, None, :]
-        batch = [x[bucket.rows].transpose(1, 2) for x in (q, k, v)]
-        attended = scaled_dot_product_attention(*batch, attn_mask=mask).transpose(1, 2)
+        query, key, value = (x[bucket.rows].transpose(1, 2) for x in (q, k, v))
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
         if bucket.valid is None:
             rows.append(bucket.rows.flatten())
             results.append(attended.flatten(0, 1))

@@ -1,5 +1,8 @@
 """The transformer block that encoder and decoder are made of."""
 
+from collections.abc import Callable, Iterator
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +35,7 @@ class Block(nn.Module):
         self, x: Tensor, rotation: Rotation | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project rows (N, D) to q, k, v, each (N, heads, d); q and k are turned by position."""
-        qkv = _by_chunks(self._project, x).unflatten(-1, (3, self.num_heads, -1))
+        qkv = torch.unflatten(_by_chunks(self._project, x), -1, (3, self.num_heads, -1))
         if rotation is None:
             q, k, v = qkv.unbind(1)
         else:
@@ -43,16 +46,15 @@ class Block(nn.Module):
     def queries(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """Project rows (N, D) to q (N, heads, d) alone."""
         dim = x.shape[-1]
-        projected = nn.functional.linear(
-            self.norm1(x), self.qkv.weight[:dim], self.qkv.bias[:dim]
-        ).unflatten(-1, (self.num_heads, -1))
+        flat = nn.functional.linear(self.norm1(x), self.qkv.weight[:dim], self.qkv.bias[:dim])
+        projected = torch.unflatten(flat, -1, (self.num_heads, -1))
         return projected if rotation is None else rotate(projected, rotation)
 
     def keys_values(self, x: Tensor, rotation: Rotation | None = None) -> tuple[Tensor, Tensor]:
         """Project rows (N, D) to k and v, each (N, heads, d)."""
         dim = x.shape[-1]
         both = nn.functional.linear(self.norm1(x), self.qkv.weight[dim:], self.qkv.bias[dim:])
-        k, v = both.unflatten(-1, (2, self.num_heads, -1)).unbind(1)
+        k, v = torch.unflatten(both, -1, (2, self.num_heads, -1)).unbind(1)
         return (k if rotation is None else rotate(k, rotation)), v
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
@@ -60,17 +62,29 @@ class Block(nn.Module):
         return _by_chunks(self._finish, x, attended.flatten(1))
 
     def _project(self, x: Tensor) -> Tensor:
-        return self.qkv(self.norm1(x))
+        projected: Tensor = self.qkv(self.norm1(x))
+        return projected
 
     def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
         x = x + self.out(attended)
-        return x + self.contract(nn.functional.gelu(self.expand(self.norm2(x))))
+        x = x + self.contract(nn.functional.gelu(self.expand(self.norm2(x))))
+        return x
 
 
-def _by_chunks(function, *tables: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+class Blocks(nn.ModuleList):
+    """Blocks in a row, one a letter of a pattern."""
+
+    def __init__(self, config: ModelConfig, pattern: str) -> None:
+        super().__init__(Block(config) for _ in pattern)
+
+    def __iter__(self) -> Iterator[Block]:
+        return cast("Iterator[Block]", super().__iter__())
+
+
+def _by_chunks(function: Callable[..., Tensor], *tables: Tensor) -> Tensor:
     """Apply a row-wise function; without gradients on a CPU, a cache-sized piece at a time."""
     first = tables[0]
     if torch.is_grad_enabled() or first.device.type != "cpu" or len(first) <= CHUNK_ROWS:
         return function(*tables)
-    pieces = zip(*(table.split(CHUNK_ROWS) for table in tables), strict=True)
+    pieces = zip(*(torch.split(table, CHUNK_ROWS) for table in tables), strict=True)
     return torch.cat([function(*piece) for piece in pieces])

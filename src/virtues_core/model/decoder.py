@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from virtues_core.model.blocks import Block
+from virtues_core.model.blocks import Block, Blocks
 from virtues_core.model.config import ModelConfig
 from virtues_core.model.encoder import Encoded, channel_rows
-from virtues_core.model.rope import rotation_table
+from virtues_core.model.rope import Rotation, rotation_table
 
 
 class Decoder(nn.Module):
@@ -23,7 +23,7 @@ class Decoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.blocks = nn.ModuleList(Block(config) for _ in config.decoder_pattern)
+        self.blocks = Blocks(config, config.decoder_pattern)
         self.norm = nn.LayerNorm(config.model_dim)
         self.pixels = nn.Linear(config.model_dim, config.patch_pixels)
 
@@ -46,7 +46,7 @@ class Decoder(nn.Module):
         layout = encoded.layout
         sample, row = self._pairs(encoded, channels)
         x = self._channel_tokens(encoded, row)
-        summary = encoded.tokens[: layout.summaries].unflatten(0, (layout.batch, -1))
+        summary = torch.unflatten(encoded.tokens[: layout.summaries], 0, (layout.batch, -1))
         rotation = rotation_table(
             *layout.grid, self.config.head_dim, device=x.device, dtype=x.dtype
         )
@@ -56,7 +56,8 @@ class Decoder(nn.Module):
             x, copies = self._step(
                 block, x, copies, summary if i == 0 else None, sample, rotation, last=last
             )
-        return self.norm(x)
+        normed: Tensor = self.norm(x)
+        return normed
 
     def _pairs(self, encoded: Encoded, channels: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Sample and row of the (ΣC, …) tables of each channel wanted: (P,), (P,)."""
@@ -79,7 +80,7 @@ class Decoder(nn.Module):
         wanted = pair >= 0
         at = pair[wanted] * layout.positions + layout.position[markers][wanted]
         flat = table.flatten(0, 1).index_copy(0, at, encoded.tokens[markers][wanted])
-        return flat.unflatten(0, (len(row), -1))
+        return torch.unflatten(flat, 0, (len(row), -1))
 
     def _step(
         self,
@@ -88,7 +89,7 @@ class Decoder(nn.Module):
         copies: Tensor,
         shared: Tensor | None,
         sample: Tensor,
-        rotation: tuple[Tensor, Tensor],
+        rotation: Rotation,
         *,
         last: bool,
     ) -> tuple[Tensor, Tensor]:
@@ -96,20 +97,19 @@ class Decoder(nn.Module):
         pairs, positions, _ = x.shape
         turn_x = _repeat(rotation, pairs)
         q, k, v = (
-            part.unflatten(0, (pairs, positions))
+            torch.unflatten(part, 0, (pairs, positions))
             for part in block.queries_keys_values(x.flatten(0, 1), turn_x)
         )
         source = copies if shared is None else shared
         turn_s = turn_x if shared is None else _repeat(rotation, len(source))
         flat = source.flatten(0, 1)
+        q_s: Tensor | None = None
         if last:
-            keys = block.keys_values(flat, turn_s)
-            q_s = None
+            k_s, v_s = block.keys_values(flat, turn_s)
         else:
-            q_s, *keys = block.queries_keys_values(flat, turn_s)
-        of_summary = [part.unflatten(0, (-1, positions)) for part in keys]
-        if q_s is not None:
-            q_s = q_s.unflatten(0, (-1, positions))
+            q_s, k_s, v_s = block.queries_keys_values(flat, turn_s)
+            q_s = torch.unflatten(q_s, 0, (-1, positions))
+        of_summary = [torch.unflatten(part, 0, (-1, positions)) for part in (k_s, v_s)]
         if shared is not None:
             of_summary = [part[sample] for part in of_summary]
             q_s = None if q_s is None else q_s[sample]
@@ -126,8 +126,8 @@ class Decoder(nn.Module):
     @staticmethod
     def _finish(block: Block, x: Tensor, attended: Tensor) -> Tensor:
         done = block.finish(x.flatten(0, 1), attended.flatten(0, 1))
-        return done.unflatten(0, x.shape[:2])
+        return torch.unflatten(done, 0, x.shape[:2])
 
 
-def _repeat(rotation: tuple[Tensor, Tensor], times: int):  # type: ignore[no-untyped-def]
-    return type(rotation)(*(part.repeat(times, 1, 1, 1) for part in rotation))  # type: ignore[call-arg]
+def _repeat(rotation: Rotation, times: int) -> Rotation:
+    return Rotation(*(part.repeat(times, 1, 1, 1) for part in rotation))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from virtues_core.model.attention import Backend, attention
-from virtues_core.model.blocks import Block
+from virtues_core.model.blocks import Blocks
 from virtues_core.model.config import ModelConfig
 from virtues_core.model.layout import Layout
 from virtues_core.model.rope import rotation_table
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
         self.marker = nn.Linear(config.marker_embedding_dim, dim)
         self.summary_token = nn.Parameter(torch.empty(dim))
         self.masked_token = nn.Parameter(torch.empty(dim))
-        self.blocks = nn.ModuleList(Block(config) for _ in config.encoder_pattern)
+        self.blocks = Blocks(config, config.encoder_pattern)
         self.norm = nn.LayerNorm(dim)
         self.backend: Backend = "auto"
 

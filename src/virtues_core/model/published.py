@@ -91,7 +91,7 @@ def from_published(
 
 def to_published(state_dict: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Split and rename weights (or their gradients) to the published names."""
-    named = {}
+    named: dict[str, Tensor] = {}
     for ours, keys in key_sources(config).items():
         named.update(zip(keys, state_dict[ours].chunk(len(keys)), strict=True))
     return named

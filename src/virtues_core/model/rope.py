@@ -65,7 +65,7 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     cos, sin = rotation
     if x.ndim == 4:
         cos, sin = cos[:, None], sin[:, None]
-    pairs = x.unflatten(-1, (2, 2, x.shape[-1] // 4))
+    pairs = torch.unflatten(x, -1, (2, 2, x.shape[-1] // 4))
     first, second = pairs.unbind(-2)
     turned = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-2)
     return turned.flatten(-3)

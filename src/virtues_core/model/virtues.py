@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +89,9 @@ class VirTues(nn.Module):
         encoded = self.encode(
             images, marker_embeddings, layout, only_summaries=_all_hidden(wanted, masks)
         )
-        summary = encoded.tokens[: layout.summaries].unflatten(0, (layout.batch, *layout.grid))
+        summary = torch.unflatten(
+            encoded.tokens[: layout.summaries], 0, (layout.batch, *layout.grid)
+        )
         if not any(len(chosen) for chosen in wanted):
             nothing = [image[:0] for image in images]
             return Output(list(summary), nothing)
@@ -100,7 +103,7 @@ class VirTues(nn.Module):
             )
         pixels = self._unpatch(patches, layout.grid)
         counts = [len(chosen) for chosen in wanted]
-        return Output(list(summary), list(pixels.split(counts)))
+        return Output(list(summary), list(torch.split(pixels, counts)))
 
     def encode(
         self,
@@ -126,6 +129,19 @@ class VirTues(nn.Module):
             A key is missing or left over, or a shape differs; nothing is loaded then.
         """
         self.load_state_dict(from_published(state_dict, self.config, self.state_dict()))
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> "VirTues":
+        """Open the model of a checkpoint: a folder, a file, or a hub repository kept here.
+
+        Raises
+        ------
+        CheckpointError
+            See `virtues_core.model.load_checkpoint`, which gives the rest of the folder too.
+        """
+        from virtues_core.model.checkpoint import load_checkpoint
+
+        return load_checkpoint(source).model
 
     def _layout(
         self,
@@ -175,7 +191,7 @@ class VirTues(nn.Module):
     def _unpatch(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         """(P, positions, patch pixels) → (P, H, W)."""
         size = self.config.patch_size
-        split = patches.unflatten(2, (size, size)).unflatten(1, grid)
+        split = torch.unflatten(torch.unflatten(patches, 2, (size, size)), 1, grid)
         return split.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
     def _detail(
