@@ -1,7 +1,8 @@
 """Channel name → protein → embedding."""
 
 from virtues_core.markers.embeddings import MarkerEmbeddings
-from virtues_core.markers.panel import DNA_KEY, Panel, PanelEntry, PanelReport
+from virtues_core.markers.entry import DNA_KEY, PanelEntry, Status
+from virtues_core.markers.panel import Panel, PanelReport
 from virtues_core.markers.registry import Registry, Target
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "PanelEntry",
     "PanelReport",
     "Registry",
+    "Status",
     "Target",
 ]

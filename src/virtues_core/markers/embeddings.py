@@ -56,7 +56,8 @@ class MarkerEmbeddings:
         return iter(self.vectors)
 
     def __getitem__(self, key: str) -> NDArray[np.float32]:
-        return self.stack([key])[0]
+        row: NDArray[np.float32] = self.stack([key])[0]
+        return row
 
     def keys(self) -> tuple[str, ...]:
         """Return the keys in the order in which they were given."""

@@ -1,59 +1,21 @@
 """A panel: what each channel of an image measures."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import cast
 
 from virtues_core.errors import MarkerError
+from virtues_core.markers.entry import DNA_KEY, DNA_SYMBOL, PanelEntry, Status, check_entry
 from virtues_core.markers.isotopes import is_bare_cadmium
 from virtues_core.markers.names import parse_channel
-from virtues_core.markers.registry import Registry, is_accession
+from virtues_core.markers.panel_csv import read_panel, write_panel
+from virtues_core.markers.registry import Registry
 
-Status = Literal["resolved", "stain", "background", "review"]
-DNA_KEY = "stain:dna"
-"""Marker key of every DNA stain: DAPI, Hoechst, iridium intercalator, anti-dsDNA."""
-_DNA = "DNA"
-_CARRIERS_OF_STAINS = {"Ir": _DNA, "Ru": "Ruthenium"}
-
-
-@dataclass(frozen=True)
-class PanelEntry:
-    """What one channel measures, and how that was found out."""
-
-    name: str
-    """The channel's name, as the file gives it."""
-    accession: str | None = None
-    """UniProt accession of the protein; None for what is not a protein or not known."""
-    symbol: str = ""
-    """Gene symbol, or the name of the complex, stain or background; empty when not known."""
-    status: Status = "review"
-    """``resolved`` (a protein), ``stain``, ``background`` (not for the model), or ``review``: a
-    person has to say."""
-    source: str = ""
-    """``registry`` (the symbol itself), ``alias``, ``cocktail``, ``isotope`` (a bare metal or
-    gas), ``user``, or empty when nothing was found."""
-    form: str = ""
-    """What about the protein is measured: phosphorylated, cleaved, isoform, complex, cocktail…"""
-    note: str = ""
-    suggestions: tuple[str, ...] = ()
-    """Symbols with a similar name, for a person to look at; never applied."""
-    metal: str = ""
-    """Metal tag in the name, as ``Dy162``; several are joined by ``+``."""
-    keep: bool = True
-    """steinbock's column: whether the channel is used at all."""
-    ilastik: int | None = None
-    """steinbock's column: group for ilastik; None = not used there."""
-    deepcell: int | None = None
-    """steinbock's column: 1 = nuclear, 2 = cytoplasmic for DeepCell; None = not used there."""
-
-    @property
-    def key(self) -> str | None:
-        """Key of the marker's embedding: accession, ``stain:dna``, or None = not for the model."""
-        if self.status == "resolved":
-            return self.accession
-        return DNA_KEY if self.status == "stain" and self.symbol == _DNA else None
+_CARRIERS_OF_STAINS = {"Ir": DNA_SYMBOL, "Ru": "Ruthenium"}
+_NUMBER = re.compile(r"(?:c|ch|chan|channel|image|page)?[-_ ]?[0-9]{1,3}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -180,9 +142,9 @@ class Panel:
         position = name if isinstance(name, int) else self.position(name)
         old = self.entries[position]
         if accession == DNA_KEY:
-            accession, symbol, status = None, _DNA, "stain"
+            accession, symbol, status = None, DNA_SYMBOL, "stain"
         status = status or ("resolved" if accession else "review")
-        _check(old.name, accession, status)
+        check_entry(old.name, accession, status)
         if accession and not symbol:
             rows = Registry.load().targets
             symbol = next((t.symbol for t in rows if t.accession == accession), accession)
@@ -215,8 +177,6 @@ class Panel:
 
     def to_csv(self, path: str | Path) -> None:
         """Write steinbock's panel columns and ours; see `virtues_core.markers.panel_csv`."""
-        from virtues_core.markers.panel_csv import write_panel
-
         write_panel(self.entries, Path(path))
 
     @classmethod
@@ -230,8 +190,6 @@ class Panel:
         MarkerError
             The file is missing, is no panel, or a row contradicts itself.
         """
-        from virtues_core.markers.panel_csv import read_panel
-
         known = registry if registry is not None else Registry.load()
         return cls(read_panel(Path(path), lambda name: _entry(name, known)))
 
@@ -250,6 +208,9 @@ def _entry(name: str, registry: Registry) -> PanelEntry:
         return _bare_metal(name, parsed.metals, metal)
     if match is None:
         return PanelEntry(name, suggestions=registry.suggest(parsed.target), metal=metal)
+    if _NUMBER.fullmatch(name.strip()):  # C3 of an unnamed stack is no complement
+        note = "looks like a channel's number, not its name"
+        return PanelEntry(name, note=note, suggestions=(match.target.symbol,))
     target = match.target
     status: Status = "resolved" if target.accession else "review"
     if target.form in ("stain", "background"):
@@ -275,22 +236,3 @@ def _bare_metal(name: str, metals: tuple[str, ...], metal: str) -> PanelEntry:
         return PanelEntry(name, note="the name holds no letters or digits")
     note = "no antibody is named beside the metal; if it carries one, say which"
     return PanelEntry(name, None, metal, "background", "isotope", "", note, metal=metal, keep=False)
-
-
-def _check(name: str, accession: str | None, status: str) -> None:
-    """Raise a MarkerError where a person's word about a channel cannot be right."""
-    if status not in get_args(Status):
-        message = f"{name!r}: status {status!r} is none of {', '.join(get_args(Status))}."
-        raise MarkerError(message)
-    if accession and not is_accession(accession):
-        message = (
-            f"{name!r}: {accession!r} is not a UniProt accession; expected one like P08575 or "
-            "P08575-8 (an isoform). Look the protein up at uniprot.org."
-        )
-        raise MarkerError(message)
-    if bool(accession) != (status == "resolved"):
-        message = (
-            f"{name!r}: a channel is 'resolved' exactly when it has an accession; found status "
-            f"{status!r} with accession {accession or 'none'}."
-        )
-        raise MarkerError(message)

@@ -12,7 +12,7 @@ from typing import cast
 
 from virtues_core.errors import MarkerError
 from virtues_core.files import replacing
-from virtues_core.markers.panel import PanelEntry, Status, _check
+from virtues_core.markers.entry import PanelEntry, Status, check_entry
 from virtues_core.markers.registry import FORMS
 
 STEINBOCK_COLUMNS = ("channel", "name", "keep", "ilastik", "deepcell")
@@ -77,7 +77,7 @@ def _entry(
         return entry
     status, form = cell("status"), cell("form")
     try:
-        _check(entry.name, cell("accession") or None, status)
+        check_entry(entry.name, cell("accession") or None, status)
     except MarkerError as error:
         message = f"line {line} of {path.name!r}: {error}"
         raise MarkerError(message) from error
@@ -100,5 +100,8 @@ def _number(text: str, column: str, line: int, path: Path) -> int | None:
     try:
         return int(float(text)) if text else None
     except ValueError:
-        message = f"line {line} of {path.name!r}: {column} must be a whole number or empty, found {text!r}."
+        message = (
+            f"line {line} of {path.name!r}: {column} must be a whole number or empty, "
+            f"found {text!r}."
+        )
         raise MarkerError(message) from None

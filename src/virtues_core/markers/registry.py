@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ _ACCESSION = re.compile(
 )
 _PHOSPHO = re.compile(r"^(?:[Pp]hospho(?:rylated)?[-_ ]*|p[-_ ]+)(?=\w)|^p(?=[A-Z][A-Za-z0-9])")
 _PHOSPHO_SITE = re.compile(r"(?:phospho[-_ ]?)?p?-?(?:ser|thr|tyr|[STY])[-_ ]?\d+(?:[-/,_ ]\w+)*")
+_COUNTED = ("DNA", "Membrane")  # stains that panels number
 _CLEAVED = re.compile(r"^cleaved[-_ ]*(?=\w)", re.IGNORECASE)
 
 
@@ -104,8 +106,7 @@ class Registry:
     def load(cls) -> "Registry":
         """Read the table that comes with the package."""
         text = resources.files("virtues_core.markers").joinpath("registry.csv")
-        with text.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = csv.DictReader(io.StringIO(text.read_text("utf-8"), newline=""))
         return cls.from_targets(
             Target(
                 row["symbol"],
@@ -145,7 +146,7 @@ class Registry:
         near: list[str] = []
         for piece in pieces:
             near += [piece] if piece in self.index else []
-            near += difflib.get_close_matches(piece, self.index, n=count, cutoff=0.72)
+            near += difflib.get_close_matches(piece, self.index, n=count, cutoff=0.75)
         symbols = (self.index[n].symbol for n in near if self.index[n].form != "background")
         return tuple(dict.fromkeys(symbols))[:count]
 
@@ -153,14 +154,17 @@ class Registry:
         target = self.index.get(names.alias_key(text))
         if target is None:
             return None
-        itself = names.alias_key(text) == names.alias_key(target.symbol)
+        itself = names.alias_key(text) in map(
+            names.alias_key, (target.symbol, target.accession or "")
+        )
         return Match(target, "registry" if itself else "alias")
 
     def _numbered_stain(self, text: str) -> Match | None:
         """DAPI2, DNA 3, Blank_7: stains and background channels carry running numbers."""
         stem = re.sub(r"[-_ ]*(?:R|C|cyc)?[-_ ]?\d+(?:[-_ ]\d+)*$", "", text)
-        found = self._exact(stem) if stem and stem != text else None
-        return found if found and found.target.form in ("stain", "background") else None
+        found = self._exact(stem) if len(stem) > 2 and stem != text else None
+        counted = found and (found.target.form == "background" or found.target.symbol in _COUNTED)
+        return found if counted else None
 
     def _bracketed(self, text: str) -> Match | None:
         outer, inner = names.parenthesised(text)
@@ -190,12 +194,11 @@ class Registry:
             return self._exact(pieces[0]) if len(pieces) == 1 and pieces[0] != text else None
         targets = [match.target for match in found if match]
         first = targets[0]
-        if all(t.accession == first.accession for t in targets):
+        if all((t.accession, t.form) == (first.accession, first.form) for t in targets):
             return Match(first, "alias")
         if not all(t.accession for t in targets):
             return None
-        symbols = " + ".join(dict.fromkeys(t.symbol for t in targets))
-        note = f"measures {symbols}; stands under the first"
+        note = f"measures {' + '.join(pieces)}; stands under the first"
         return Match(replace(first, form="cocktail", note=note), "cocktail")
 
 
