@@ -1,6 +1,22 @@
 """The model: its sizes, its parts, its checkpoints."""
 
+from virtues_core.model.checkpoint import (
+    Checkpoint,
+    demo_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from virtues_core.model.config import PRESETS, ModelConfig
 from virtues_core.model.virtues import Output, VirTues, reconstruction_loss
 
-__all__ = ["PRESETS", "ModelConfig", "Output", "VirTues", "reconstruction_loss"]
+__all__ = [
+    "PRESETS",
+    "Checkpoint",
+    "ModelConfig",
+    "Output",
+    "VirTues",
+    "demo_checkpoint",
+    "load_checkpoint",
+    "reconstruction_loss",
+    "save_checkpoint",
+]

@@ -1,0 +1,69 @@
+"""``virtues pretrain``: train a model on images or spora folders."""
+
+import dataclasses
+import glob
+from pathlib import Path
+
+import typer
+
+from virtues_core.errors import InputError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("pretrain")(pretrain_command)
+
+
+def pretrain_command(
+    run_dir: Path = typer.Option(..., "--run-dir", help="Folder of the run; checkpoint/ in it."),
+    images: list[str] = typer.Option(
+        [], "--images", help="Image files; a pattern in quotes, or several times."
+    ),
+    data: list[Path] = typer.Option([], "--data", help="spora folders; several times."),
+    config: Path | None = typer.Option(None, "--config", help="YAML file of settings."),
+    minutes: float | None = typer.Option(None, "--minutes", help="Train for so long."),
+    embeddings: Path | None = typer.Option(
+        None, "--embeddings", help="Marker embeddings: safetensors, or a folder of ACCESSION.pt."
+    ),
+    resume: bool = typer.Option(False, "--resume", help="Go on with the run in --run-dir."),
+    quiet: bool = typer.Option(False, "--quiet", help="Print only the end."),
+) -> None:
+    """Train VirTues on your images; Ctrl-C saves first, --resume goes on."""
+    from virtues_core.markers import MarkerEmbeddings
+    from virtues_core.train import TrainConfig
+    from virtues_core.train.loop import pretrain
+    from virtues_core.train.sources import sources_of_images, sources_of_spora
+
+    if bool(images) == bool(data):
+        message = "expected either --images or --data, " + ("found both" if data else "found none")
+        raise InputError(message)
+    recipe = TrainConfig() if config is None else TrainConfig.from_yaml(config)
+    if minutes is not None:
+        recipe = dataclasses.replace(recipe, max_minutes=minutes, max_steps=None)
+    sources = sources_of_images(_expand(images)) if images else sources_of_spora(data)
+    known = None if embeddings is None else MarkerEmbeddings.load(embeddings)
+    result = pretrain(
+        recipe, sources, run_dir, embeddings=known, resume=resume, quiet=quiet
+    )
+    if result.stand_ins:
+        typer.echo(
+            f"Without a protein embedding, trained by name only: {', '.join(result.stand_ins)}. "
+            "For ESM-2 embeddings: virtues markers embed, then --embeddings.",
+            err=True,
+        )
+    if not result.finished:
+        typer.echo(f"Stopped and saved after {result.steps} steps; --resume goes on.", err=True)
+        raise typer.Exit(130)
+    typer.echo(f"{result.steps} steps; checkpoint in {result.checkpoint}")
+
+
+def _expand(patterns: list[str]) -> list[Path]:
+    """Expand patterns to paths, sorted; a pattern without a match is an error."""
+    paths: list[Path] = []
+    for pattern in patterns:
+        found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207
+        if not found:
+            message = f"no image matches {pattern!r}. Put the pattern in quotes; check the folder."
+            raise InputError(message)
+        paths += [Path(name) for name in found]
+    return paths

@@ -1,0 +1,197 @@
+"""What happens beside a training: saving, metrics, the clock, signals, the terminal."""
+
+import csv
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+from lightning.pytorch.callbacks import Callback
+
+from virtues_core.files import replacing
+from virtues_core.train.module import Pretraining
+
+COLUMNS = (
+    "step", "samples", "minutes", "loss", "val_loss", "learning_rate", "crops_per_s", "data_wait",
+)  # fmt: skip
+
+
+class StateSaver(Callback):
+    """Save the whole state every N steps and at the end, whatever ended it."""
+
+    def __init__(self, path: Path, every_steps: int) -> None:
+        self.path = path
+        self.every_steps = every_steps
+        self._saved = -1
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+    ) -> None:
+        """Save after every N-th optimiser step."""
+        step = trainer.global_step
+        if step and step != self._saved and step % self.every_steps == 0:
+            self.save(trainer)
+
+    def save(self, trainer: lightning.Trainer) -> None:
+        """Write the state beside the last good one, then put it in its place."""
+        with replacing(self.path) as new:
+            trainer.save_checkpoint(new)
+        self._saved = trainer.global_step
+
+
+class Clock(Callback):
+    """End the run when its minutes are over."""
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Start counting."""
+        if isinstance(pl_module, Pretraining):
+            pl_module.start_clock()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+    ) -> None:
+        """Stop when the limit is reached."""
+        if isinstance(pl_module, Pretraining) and pl_module.config.max_minutes is not None:
+            trainer.should_stop |= pl_module.minutes >= pl_module.config.max_minutes
+
+
+class StopOnSignal(Callback):
+    """Ctrl-C or SIGTERM ends the run after the step in hand, so that its state is saved."""
+
+    def __init__(self) -> None:
+        self.received: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002, E501
+        """Take over the signals, in the main thread only."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+
+    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002, E501
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before.clear()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+    ) -> None:
+        """Stop where a signal has come."""
+        if self.received is not None:
+            trainer.should_stop = True
+
+    def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
+        self.received = signal.Signals(number).name
+
+
+class MetricsFile(Callback):
+    """``metrics.csv``, ``status.json`` and one line on the terminal, every few steps."""
+
+    def __init__(self, run_dir: Path, *, every_steps: int = 10, quiet: bool = False) -> None:
+        self.run_dir = run_dir
+        self.every_steps = every_steps
+        self.quiet = quiet
+        self._written = -1
+        self._waiting = 0.0
+        self._since = time.monotonic()
+        self._ended_batch: float | None = None
+        self._samples = 0
+        self._losses: list[float] = []
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+    ) -> None:
+        """Count the time between batches as waiting for data."""
+        if self._ended_batch is not None:
+            self._waiting += time.monotonic() - self._ended_batch
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Sequence[Any],
+        *_: Any,
+    ) -> None:
+        """Write a row every N optimiser steps."""
+        self._samples += len(batch)
+        self._losses.append(float(outputs["loss"]))
+        step = trainer.global_step
+        if step and step != self._written and step % self.every_steps == 0:
+            self.write(trainer, pl_module)
+        self._ended_batch = time.monotonic()
+
+    def write(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Append a row and replace the status."""
+        if trainer.global_rank or not self._losses or not isinstance(pl_module, Pretraining):
+            return
+        seconds = max(1e-9, time.monotonic() - self._since)
+        step = trainer.global_step
+        value = trainer.callback_metrics.get("val_loss")
+        row: dict[str, Any] = {
+            "step": step,
+            "samples": step * pl_module.config.batch_size,
+            "minutes": round(pl_module.minutes, 3),
+            "loss": round(sum(self._losses) / len(self._losses), 6),
+            "val_loss": "" if value is None else round(float(value), 6),
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "crops_per_s": round(self._samples * trainer.world_size / seconds, 3),
+            "data_wait": round(self._waiting / seconds, 4),
+        }
+        append_row(self.run_dir / "metrics.csv", row)
+        write_status(self.run_dir, "running", progress=pl_module.progress, step=step)
+        if not self.quiet:
+            print(  # noqa: T201 - progress on the terminal
+                f"step {step}  {100 * pl_module.progress:3.0f} %  loss {row['loss']:.4f}"
+                + (f"  validation {row['val_loss']:.4f}" if row["val_loss"] != "" else "")
+                + f"  {row['crops_per_s']:.1f} crops/s  {row['minutes']:.1f} min",
+                flush=True,
+            )
+        self._written, self._since = step, time.monotonic()
+        self._waiting, self._samples, self._losses = 0.0, 0, []
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Append to a CSV table, with its header where it is new."""
+    new = not path.is_file()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def truncate_rows(path: Path, step: int) -> None:
+    """Drop rows after ``step``: a resumed run writes them again."""
+    if not path.is_file():
+        return
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+    with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_status(
+    run_dir: Path, state: str, *, progress: float, step: int, message: str = ""
+) -> None:
+    """Replace ``status.json``: state, heartbeat (seconds since 1970), progress 0 to 1, message."""
+    with replacing(run_dir / "status.json") as new:
+        status = {
+            "state": state,
+            "heartbeat": time.time(),
+            "progress": progress,
+            "step": step,
+            "message": message,
+            "pid": os.getpid(),
+        }
+        new.write_text(json.dumps(status, indent=1), encoding="utf-8")

@@ -1,0 +1,320 @@
+"""A pretraining from start to checkpoint: prepare, train, save; or go on where it stopped."""
+
+import dataclasses
+import json
+import platform
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from virtues_core import __version__
+from virtues_core.errors import CheckpointError, ConfigError, VirtuesError
+from virtues_core.files import replacing
+from virtues_core.markers import MarkerEmbeddings
+from virtues_core.model import Checkpoint, VirTues, save_checkpoint
+from virtues_core.train.callbacks import (
+    Clock,
+    MetricsFile,
+    StateSaver,
+    StopOnSignal,
+    truncate_rows,
+    write_status,
+)
+from virtues_core.train.config import TrainConfig
+from virtues_core.train.dataset import (
+    CropDataset,
+    NumberSampler,
+    Sample,
+    split_by_patient,
+)
+from virtues_core.train.module import Pretraining
+from virtues_core.train.sources import Source, embeddings_for, prepare
+
+STATE = Path("checkpoints") / "last.ckpt"
+_FOREVER = 1 << 30
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended."""
+
+    checkpoint: Path
+    """The checkpoint's folder."""
+    steps: int
+    """Optimiser steps done."""
+    finished: bool
+    """False where a signal stopped it; resume goes on."""
+    stand_ins: tuple[str, ...]
+    """Marker keys that were trained with a stand-in instead of a protein's embedding."""
+
+
+def pretrain(
+    config: TrainConfig,
+    sources: Sequence[Source],
+    run_dir: Path,
+    *,
+    embeddings: MarkerEmbeddings | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> TrainResult:
+    """Train a model and leave it in ``run_dir/checkpoint``.
+
+    Source: the paper, Methods, "VirTues pretraining".
+
+    Parameters
+    ----------
+    config
+        The recipe.
+    sources
+        Images to train on; see `sources_of_images` and `sources_of_spora`.
+    run_dir
+        A new folder, or that of the run to resume.
+    embeddings
+        Marker embeddings; keys without one get a stand-in, which the result lists.
+    resume
+        Go on from ``checkpoints/last.ckpt`` with the same data and recipe.
+    quiet
+        Print nothing.
+
+    Raises
+    ------
+    ConfigError, InputError, MarkerError, CheckpointError
+        What to mend is in the text.
+    """
+    run_dir = Path(run_dir)
+    state = _check_run_dir(run_dir, config, resume=resume)
+    data = prepare(sources, run_dir / "cache")
+    table, stand_ins = embeddings_for(data.keys, embeddings, config.model.marker_embedding_dim)
+    training, validation = split_by_patient(data.images, config.validation_fraction, config.seed)
+    _write_run(run_dir, config, training=training, validation=validation, stand_ins=stand_ins)
+    torch.manual_seed(config.seed)
+    train_set = CropDataset(training, table, config)
+    module = Pretraining(config, VirTues(config.model), _steps(config, train_set))
+    signals, metrics = StopOnSignal(), MetricsFile(run_dir, quiet=quiet)
+    saver = StateSaver(run_dir / STATE, config.checkpoint_every_steps)
+    trainer = _trainer(config, run_dir, module.steps, [Clock(), signals, metrics, saver])
+    done = 0 if state is None else int(state["global_step"])
+    truncate_rows(run_dir / "metrics.csv", done)
+    loaders = _loaders(
+        config, train_set, CropDataset(validation, table, config, training=False), done, trainer
+    )
+    write_status(run_dir, "running", progress=0.0, step=done)
+    with warnings.catch_warnings():
+        _quieten()
+        # the state is our own file; weights_only loads it without running anything
+        trainer.fit(module, *loaders, ckpt_path=None if state is None else run_dir / STATE,
+                    weights_only=True)  # fmt: skip
+    saver.save(trainer)
+    metrics.write(trainer, module)
+    kept = {key: table[key] for key in data.keys}
+    checkpoint = Checkpoint(
+        model=module.model.eval(),
+        config=config.model,
+        embeddings=MarkerEmbeddings(kept, stand_ins=table.stand_ins, origin=table.origin),
+        statistics=data.statistics,
+        trained_keys=data.keys,
+        card=_card(config, data_names=sorted({i.dataset for i in data.images}),
+                   images=len(data.images), steps=trainer.global_step, stand_ins=stand_ins),
+    )  # fmt: skip
+    if trainer.is_global_zero:
+        save_checkpoint(checkpoint, run_dir / "checkpoint")
+        finished = signals.received is None
+        message = "" if finished else f"stopped by {signals.received}; resume goes on"
+        write_status(run_dir, "finished" if finished else "stopped", progress=module.progress,
+                     step=trainer.global_step, message=message)  # fmt: skip
+    return TrainResult(
+        run_dir / "checkpoint", trainer.global_step, signals.received is None, stand_ins
+    )
+
+
+def _steps(config: TrainConfig, train_set: CropDataset) -> int | None:
+    if config.max_steps is not None:
+        return config.max_steps
+    if config.max_minutes is not None:
+        return None
+    return max(1, config.epochs * train_set.epoch_length // config.batch_size)
+
+
+def accumulation(config: TrainConfig) -> int:
+    """Micro-batches of an optimiser step.
+
+    Raises
+    ------
+    ConfigError
+        The effective batch is no multiple of what goes through at once.
+    """
+    at_once = config.micro_batch_size * config.devices * config.nodes
+    if at_once > config.batch_size or config.batch_size % at_once:
+        message = (
+            f"batch_size: expected a multiple of micro_batch_size x devices x nodes ({at_once}), "
+            f"got {config.batch_size}"
+        )
+        raise ConfigError(message)
+    return config.batch_size // at_once
+
+
+def _check_run_dir(run_dir: Path, config: TrainConfig, *, resume: bool) -> dict[str, Any] | None:
+    """Load the state to resume from; refuse to mix two runs in one folder."""
+    state = run_dir / STATE
+    if not resume:
+        if state.exists() or (run_dir / "checkpoint").exists():
+            message = (
+                f"{run_dir} holds a run already. Choose another folder, or go on with it "
+                "by --resume."
+            )
+            raise ConfigError(message)
+        return None
+    if not state.is_file():
+        message = f"nothing to resume: expected {state}. Start without --resume."
+        raise CheckpointError(message)
+    before = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))["config"]
+    now = json.loads(json.dumps(config.to_dict()))
+    free = {"max_steps", "max_minutes", "epochs", "workers", "accelerator", "devices", "nodes",
+            "checkpoint_every_steps", "validate_every_steps", "micro_batch_size"}  # fmt: skip
+    changed = sorted(name for name in now if name not in free and now[name] != before.get(name))
+    if changed:
+        message = (
+            f"cannot resume with another {', '.join(changed)}: "
+            f"the run in {run_dir} was started with other values. Leave them as they were."
+        )
+        raise ConfigError(message)
+    try:
+        loaded = torch.load(state, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        message = f"{state} is damaged ({error}); start the run anew."
+        raise CheckpointError(message) from error
+    return {"global_step": loaded["global_step"]}
+
+
+def _write_run(run_dir: Path, config: TrainConfig, **asked: Any) -> None:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    described = {
+        "command": "pretrain",
+        "config": config.to_dict(),
+        "images": {
+            split: [{"name": i.name, "patient": i.patient, "dataset": i.dataset} for i in images]
+            for split, images in (("train", asked["training"]), ("validation", asked["validation"]))
+        },
+        "stand_ins": list(asked["stand_ins"]),
+        "versions": {
+            "napari-virtues": __version__,
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    with replacing(run_dir / "run.json") as new:
+        new.write_text(json.dumps(described, indent=1), encoding="utf-8")
+
+
+def _trainer(
+    config: TrainConfig, run_dir: Path, steps: int | None, callbacks: list[Any]
+) -> lightning.Trainer:
+    on_cpu = config.accelerator == "cpu" or (
+        config.accelerator == "auto" and not torch.cuda.is_available()
+        and not torch.backends.mps.is_available()
+    )  # fmt: skip
+    precision = config.precision
+    if on_cpu and precision == "16-mixed":
+        precision = "bf16-mixed"
+    many = config.devices * config.nodes > 1
+    try:
+        return lightning.Trainer(
+            accelerator="cpu" if on_cpu else config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            strategy="ddp" if many else "auto",
+            precision=precision,
+            max_steps=steps or _FOREVER,
+            max_epochs=-1,
+            accumulate_grad_batches=accumulation(config),
+            gradient_clip_val=config.gradient_norm,
+            val_check_interval=config.validate_every_steps * accumulation(config),
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            log_every_n_steps=10,
+            logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
+            callbacks=callbacks,
+        )
+    except (RuntimeError, ValueError, lightning.fabric.utilities.exceptions.MisconfigurationException) as error:  # noqa: E501
+        message = f"cannot train with accelerator {config.accelerator!r} x {config.devices}: {error}"
+        raise VirtuesError(message) from error
+
+
+def _loaders(
+    config: TrainConfig,
+    train_set: CropDataset,
+    validation_set: CropDataset,
+    done: int,
+    trainer: lightning.Trainer,
+) -> list[DataLoader[Sample]]:
+    steps = config.max_steps or _steps(config, train_set) or _FOREVER
+    sampler = NumberSampler(
+        done * config.batch_size,
+        steps * config.batch_size,
+        rank=trainer.global_rank,
+        world=trainer.world_size,
+    )
+    loader: DataLoader[Sample] = DataLoader(
+        train_set,
+        batch_size=config.micro_batch_size,
+        sampler=sampler,
+        num_workers=config.workers,
+        collate_fn=list,
+        drop_last=True,
+        persistent_workers=config.workers > 0,
+        multiprocessing_context="spawn" if config.workers else None,
+    )
+    if not validation_set.images:
+        return [loader]
+    check: DataLoader[Sample] = DataLoader(
+        validation_set, batch_size=config.micro_batch_size, collate_fn=list
+    )
+    return [loader, check]
+
+
+def _quieten() -> None:
+    """Silence what Lightning says of choices made here on purpose."""
+    for text in (
+        ".*does not have many workers.*",
+        ".*could not be inferred.*",
+        ".*lr_scheduler.step.*",
+        ".*is not supported.*",
+    ):
+        warnings.filterwarnings("ignore", text)
+
+
+def _card(
+    config: TrainConfig, *, data_names: list[str], images: int, steps: int,
+    stand_ins: tuple[str, ...],
+) -> str:  # fmt: skip
+    lines = [
+        "# VirTues checkpoint",
+        "",
+        f"Trained by `virtues pretrain` (napari-virtues {__version__}): {steps} steps of "
+        f"{config.batch_size} crops of {config.crop_px} px from {images} images "
+        f"({', '.join(data_names)}).",
+        "",
+        f"Model: {json.dumps(dataclasses.asdict(config.model))}",
+        "",
+        f"Masking: {json.dumps(dataclasses.asdict(config.masking))}",
+    ]
+    if stand_ins:
+        lines += [
+            "",
+            f"{len(stand_ins)} markers were trained with a stand-in instead of the protein's "
+            f"ESM-2 embedding: {', '.join(stand_ins)}. The model knows them by name only; it "
+            "cannot infer anything about a protein that it never saw.",
+        ]
+    return "\n".join(lines) + "\n"
