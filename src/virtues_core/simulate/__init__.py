@@ -1,6 +1,7 @@
 """Tissues and cohorts with known ground truth."""
 
 from virtues_core.simulate.biology import CELL_TYPES, NICHES, STATES
+from virtues_core.simulate.cohort import Cohort, CohortConfig, simulate_cohort
 from virtues_core.simulate.config import TissueConfig
 from virtues_core.simulate.panels import ChannelSpec, PanelPreset, panel_preset, panel_presets
 from virtues_core.simulate.tissue import (
@@ -15,6 +16,8 @@ __all__ = [
     "NICHES",
     "STATES",
     "ChannelSpec",
+    "Cohort",
+    "CohortConfig",
     "PanelPreset",
     "SimulatedCells",
     "SimulatedTissue",
@@ -22,5 +25,6 @@ __all__ = [
     "panel_preset",
     "panel_presets",
     "simulate_cells",
+    "simulate_cohort",
     "simulate_tissue",
 ]

@@ -89,7 +89,7 @@ suppressive_niche s:38 R:16 F:22 N:9 4:8 8:3 m:4
 # cell state adds
 _MARKERS = """
 DNA       nuclear  dna     T:1.1 F:.8 V:.8 E:.85 4:1 8:1 R:1 B:1 P:.9 m:.8 s:.8 D:.8 N:1 K:1 A:.8
-HistoneH3 nuclear  dna     T:1.1 F:.75 V:.75 E:.8 4:.95 8:.95 R:.95 B:1 P:.8 m:.7 s:.7 D:.75 N:.7 K:.9 A:.7
+HistoneH3 nuclear dna T:1.1 F:.8 V:.75 E:.8 4:.95 8:.95 R:.95 B:1 P:.8 m:.7 s:.7 D:.8 N:.7 K:.9 A:.7
 CD45      membrane leuko   4:1 8:1 R:1 B:.85 P:.25 m:.55 s:.5 D:.6 N:.4 K:.9 A:.4
 CD45RA    membrane leuko   B:.8 4:.3 8:.35 K:.6 | germinal:-.4 activated:-.3
 CD45RO    membrane leuko   4:.9 8:.8 R:.9 m:.3 s:.3 D:.25 N:.2 | activated:.4
@@ -135,7 +135,7 @@ CD209     membrane dc      D:.6 s:.35
 CD1c      membrane dc      D:.7 B:.08
 IDO1      cytoplasm dc     D:.25 E:.04 | interferon:.7
 PD-L1     membrane ifn     D:.35 m:.25 s:.2 T:.06 | interferon:.9
-MHC1      membrane ifn     T:.4 E:.5 4:.7 8:.7 R:.7 B:.7 m:.6 s:.6 D:.7 F:.3 K:.6 P:.4 N:.4 | interferon:.4
+MHC1 membrane ifn T:.4 E:.5 4:.7 8:.7 R:.7 B:.7 m:.6 s:.6 D:.7 F:.3 K:.6 P:.4 N:.4 | interferon:.4
 CXCL13    cytoplasm ifn    4:.03 D:.05 | activated:.4 germinal:.1
 CD15      membrane neutro  N:1
 MPO       granule  neutro  N:1 m:.08
@@ -156,9 +156,9 @@ p53       nuclear  prolif  T:.25 | proliferating:.3
 Ki67      nuclear  prolif  T:.02 | proliferating:1 germinal:.6
 PCNA      nuclear  prolif  T:.25 B:.1 4:.06 8:.06 | proliferating:.7 germinal:.5
 pS6       cytoplasm prolif T:.2 P:.2 m:.1 | proliferating:.35 germinal:.3
-H3K27ac   nuclear  dna     T:.9 F:.7 V:.6 E:.7 4:.6 8:.6 R:.6 B:.7 P:.6 m:.7 s:.7 D:.7 N:.3 K:.6 A:.5
+H3K27ac nuclear dna T:.9 F:.7 V:.6 E:.7 4:.6 8:.6 R:.6 B:.7 P:.6 m:.7 s:.7 D:.7 N:.3 K:.6 A:.5
 CC3       cytoplasm none   T:.03 | hypoxic:.25
-Vimentin  cytoplasm mesen  F:1 V:.7 E:.9 m:.6 s:.6 D:.5 4:.35 8:.35 R:.35 B:.12 P:.1 N:.3 K:.35 A:.4 T:.04 | mesenchymal:.45
+Vimentin cytoplasm mesen F:1 V:.7 E:.9 m:.6 s:.6 D:.5 4:.4 8:.4 R:.4 B:.1 N:.3 K:.4 | mesenchymal:.45
 SMA       cytoplasm muscle V:1.2 F:.1
 Desmin    cytoplasm muscle V:.8
 CD146     membrane muscle  V:.6 E:.8 F:.04
@@ -225,9 +225,12 @@ def marker_profiles() -> dict[str, MarkerProfile]:
 
 
 def composition() -> NDArray[np.float64]:
-    """Return how often each type occurs in each niche: (len(NICHES), len(CELL_TYPES)), rows sum to 1.
+    """Return how often each type occurs in each niche.
 
-    The row of the background is zero.
+    Returns
+    -------
+    numpy.ndarray
+        (len(NICHES), len(CELL_TYPES)); rows sum to 1, but for the background's, which is zero.
     """
     table = np.zeros((len(NICHES), len(CELL_TYPES)))
     for line in _COMPOSITION.strip().splitlines():

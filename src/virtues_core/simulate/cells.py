@@ -43,8 +43,16 @@ class Cells:
 
     def take(self, keep: NDArray[np.integer]) -> "Cells":
         """Return the chosen cells, in the order given."""
-        parts = (self.y, self.x, self.types, self.niches, self.long, self.short, self.angle)
-        return Cells(*(part[keep] for part in parts), self.states[keep])
+        return Cells(
+            y=self.y[keep],
+            x=self.x[keep],
+            types=self.types[keep],
+            niches=self.niches[keep],
+            long=self.long[keep],
+            short=self.short[keep],
+            angle=self.angle[keep],
+            states=self.states[keep],
+        )
 
 
 def draw_cells(rng: np.random.Generator, layout: Layout, config: TissueConfig) -> Cells:
@@ -61,8 +69,16 @@ def draw_cells(rng: np.random.Generator, layout: Layout, config: TissueConfig) -
     round_cell = shapes.long_um[types] < 2 * shapes.short_um[types]
     angle = np.where(round_cell, rng.uniform(0, np.pi, len(y)), angle)
     states = _draw_states(rng, layout, config, np.stack([y, x], 1), types)
-    as_float = (part.astype(np.float32) for part in (long, short, angle))
-    return Cells(y, x, types, niches, *as_float, states)
+    return Cells(
+        y=y,
+        x=x,
+        types=types,
+        niches=niches,
+        long=long.astype(np.float32),
+        short=short.astype(np.float32),
+        angle=angle.astype(np.float32),
+        states=states,
+    )
 
 
 def _spacing(layout: Layout) -> FloatImage:
@@ -85,8 +101,9 @@ def _place(rng: np.random.Generator, layout: Layout) -> tuple[FloatImage, FloatI
     row, column = np.divmod(chosen, spacing.shape[1])
     points = np.stack([row, column], 1) + rng.random((len(chosen), 2))
     kept = points[_thin(points, spacing.ravel()[chosen])]
-    kept = np.minimum(kept, np.array(spacing.shape) - 1e-3).astype(np.float32)
-    return kept[:, 0], kept[:, 1]
+    row_limit, column_limit = spacing.shape[0] - 0.001, spacing.shape[1] - 0.001
+    y = np.minimum(kept[:, 0], row_limit).astype(np.float32)
+    return y, np.minimum(kept[:, 1], column_limit).astype(np.float32)
 
 
 def _thin(points: NDArray[np.float64], radius: FloatImage) -> NDArray[np.bool_]:
@@ -162,7 +179,9 @@ def _draw_states(
     dividing = config.proliferation * np.exp(0.5 * patchy - np.maximum(depth, 0) / 90)
     dividing = np.where(tumour, dividing, np.where(niches == HUB, 0.08, 0.02))
     quiet = np.isin(names, ("fibroblast", "smooth_muscle", "neutrophil", "plasma", "mast"))
-    state["proliferating"] = np.where(chance < dividing * ~quiet, rng.uniform(0.5, 1, len(types)), 0)
+    state["proliferating"] = np.where(
+        chance < dividing * ~quiet, rng.uniform(0.5, 1, len(types)), 0
+    )
     killer, helper = names == "CD8_T", names == "CD4_T"
     usual = np.select([niches == HUB, niches == TUMOUR, niches == T_ZONE], [0.85, 0.55, 0.04], 0.15)
     active = (chance < usual) & (killer | (helper & (rng.random(len(types)) < 0.6)))

@@ -52,12 +52,10 @@ def smooth_noise(
         knots = rng.standard_normal((rows.shape[1], columns.shape[1]), dtype=np.float32)
         total += weight * (rows @ knots @ columns.T)
         norm += weight**2
-    return total / np.float32(_BSPLINE_STD * np.sqrt(norm))
+    return np.asarray(total / np.float32(_BSPLINE_STD * np.sqrt(norm)), np.float32)
 
 
-def streamline_noise(
-    rng: np.random.Generator, angle: FloatImage, length_px: int
-) -> FloatImage:
+def streamline_noise(rng: np.random.Generator, angle: FloatImage, length_px: int) -> FloatImage:
     """Draw noise that is smeared along a field of directions, as fibres are.
 
     This is a line integral convolution: white noise averaged along the stream line through each
@@ -94,4 +92,5 @@ def streamline_noise(
             at = row * width + column
             total += flat_noise[at]
     total -= total.mean()
-    return (total / (total.std() + np.float32(1e-6))).reshape(angle.shape)
+    scaled = total / (total.std() + np.float32(1e-6))
+    return np.asarray(scaled.reshape(angle.shape), np.float32)

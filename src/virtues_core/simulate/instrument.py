@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from virtues_core.simulate.biology import MarkerProfile, marker_profiles
+from virtues_core.simulate.biology import LEAK, MarkerProfile, marker_profiles
 from virtues_core.simulate.cells import Cells
 from virtues_core.simulate.fields import FloatImage, smooth_noise
 from virtues_core.simulate.panels import PanelPreset
@@ -18,9 +18,7 @@ _SHARED = 0.5  # fraction of that variance that markers of one group share
 _CELL_WIDE = 0.15  # spread of the logarithm of how strongly a cell takes all stains
 
 
-def draw_expression(
-    rng: np.random.Generator, cells: Cells, markers: tuple[str, ...]
-) -> FloatImage:
+def draw_expression(rng: np.random.Generator, cells: Cells, markers: tuple[str, ...]) -> FloatImage:
     """Draw each cell's level of each marker: log-normal around its type's, groups correlated.
 
     Parameters
@@ -39,7 +37,7 @@ def draw_expression(
     """
     profiles = marker_profiles()
     count = len(cells.y)
-    groups = {name: None for profile in profiles.values() for name in [profile.group]}
+    groups = sorted({profile.group for profile in profiles.values()})
     shared = {group: rng.standard_normal(count, dtype=np.float32) for group in groups}
     cell_wide = _CELL_WIDE * rng.standard_normal(count, dtype=np.float32)
     own = {name: rng.standard_normal(count, dtype=np.float32) for name in profiles}
@@ -50,13 +48,13 @@ def draw_expression(
         spread = 0.25 if profile.group == "dna" else _SPREAD
         varied = np.sqrt(tie) * shared[profile.group] + np.sqrt(1 - tie) * own[name]
         columns.append(_median(profile, cells) * np.exp(spread * varied + cell_wide))
-    return np.stack(columns, axis=1).astype(np.float32) if columns else np.zeros((count, 0))
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _median(profile: MarkerProfile, cells: Cells) -> FloatImage:
     level = np.array(profile.levels, np.float32)[cells.types]
     level += cells.states @ np.array(profile.states, np.float32)
-    return np.maximum(level, np.float32(0.012))
+    return np.asarray(np.maximum(level, LEAK), np.float32)
 
 
 @dataclass(frozen=True)
@@ -186,7 +184,7 @@ def _ideal(
 
 def _shading(rng: np.random.Generator, shape: tuple[int, int], strength: float) -> FloatImage:
     field = smooth_noise(rng, shape, max(shape))
-    return np.maximum(1 + np.float32(strength) * field, np.float32(0.3))
+    return np.asarray(np.maximum(1 + np.float32(strength) * field, 0.3), np.float32)
 
 
 def spill_matrix(panel: PanelPreset) -> FloatImage:

@@ -116,7 +116,7 @@ def _signed_depth(inside: NDArray[np.bool_]) -> FloatImage:
     if inside.all():
         return np.full(inside.shape, _FAR, np.float32)
     within = ndimage.distance_transform_edt(inside)
-    return np.where(inside, within, depth).astype(np.float32)
+    return np.asarray(np.where(inside, within, depth), np.float32)
 
 
 def _draw_aggregates(
@@ -224,9 +224,7 @@ def _draw_planted(
         niches[_top(field, room, wanted)] = niche
 
 
-def _fibre_angle(
-    rng: np.random.Generator, shape: tuple[int, int], depth: FloatImage
-) -> FloatImage:
+def _fibre_angle(rng: np.random.Generator, shape: tuple[int, int], depth: FloatImage) -> FloatImage:
     """Directions that run around the nests and swirl between them."""
     potential = 40 * smooth_noise(rng, shape, 130) + 9 * smooth_noise(rng, shape, 40)
     if -_FAR < depth.min() < 0 < depth.max() < _FAR:

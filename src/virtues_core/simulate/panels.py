@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from virtues_core.errors import ConfigError
-from virtues_core.simulate.biology import marker_profiles
 
 _IMC_TUMOUR = """
 190BCKG BCKG190 - 0 .05
@@ -19,7 +18,7 @@ CD16 Nd146 CD16 14 .3
 CD163 Sm147 CD163 15 .2
 panCK Nd148 panCK 60 .4
 CD11b Sm149 CD11b 7 .2
-PD-L1 Nd150 PDL1 8 .3
+PD-L1 Nd150 PD-L1 8 .3
 CD31 Eu151 CD31 14 .2
 CD45 Sm152 CD45 26 .3
 LAG-3 Eu153 LAG3 6 .2
@@ -101,7 +100,7 @@ CD138 CD138 330
 HLA-DR HLA-DR 480
 FOXP3 FOXP3 150
 PD-1 PD1 170
-PD-L1 PDL1 160
+PD-L1 PD-L1 160
 ICOS ICOS 130
 LAG3 LAG3 120
 GZMB GranzymeB 260
@@ -137,7 +136,7 @@ CD3 159 CD3 3
 Fibronectin 153 Fibronectin 9
 CD11c 162 CD11c 3
 IDO 155 IDO1 3
-PD-L1 166 PDL1 2
+PD-L1 166 PD-L1 2
 Ki67 168 Ki67 5
 MPO 164 MPO 7
 CD20 160 CD20 7
@@ -230,9 +229,7 @@ def _plain_channels(table: str, *, masses: bool, background: float) -> tuple[Cha
 
 
 def _spec(name: str, marker: str, gain: float, background: float, mass: float) -> ChannelSpec:
-    known = {key.replace("-", ""): key for key in marker_profiles()}
-    found = None if marker == "-" else known[marker.replace("-", "")]
-    return ChannelSpec(name, found, gain, background, mass)
+    return ChannelSpec(name, None if marker == "-" else marker, gain, background, mass)
 
 
 def panel_presets() -> dict[str, PanelPreset]:

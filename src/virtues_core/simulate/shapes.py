@@ -55,7 +55,7 @@ def _stamp(
     half: int,
     wobble: tuple[FloatImage, FloatImage],
 ) -> None:
-    """Lower `best` to (distance from the cell's centre, cell) where a cell of the group is nearer."""
+    """Lower `best`, (distance, cell) in one number, where a cell of the group is nearer."""
     height, width = wobble[0].shape
     reach = np.arange(-half, half + 1)
     row = cells.y[group].astype(int)[:, None, None] + reach[None, :, None]
@@ -75,11 +75,11 @@ def _stamp(
     np.minimum.at(best, pixel[covered], key)
 
 
-def _tidy(
-    labels: NDArray[np.int32], count: int
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _tidy(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Keep the largest piece of each cell, drop cells of a few pixels, number the rest from 1."""
-    pieces = measure.label(labels, connectivity=1, background=0)
+    pieces: NDArray[np.int64] = measure.label(  # type: ignore[no-untyped-call]
+        labels, connectivity=1, background=0
+    )
     area = np.bincount(pieces.ravel())
     cell_of = np.zeros(len(area), np.int64)
     cell_of[pieces.ravel()] = labels.ravel()
@@ -174,9 +174,7 @@ def _nuclei(rng: np.random.Generator, labels: NDArray[np.int32], cells: Cells) -
     return nucleus
 
 
-def _fibres(
-    rng: np.random.Generator, inside: NDArray[np.bool_], layout: Layout
-) -> FloatImage:
+def _fibres(rng: np.random.Generator, inside: NDArray[np.bool_], layout: Layout) -> FloatImage:
     amount = np.array([0.0, 0.02, 1.0, 0.9, 0.6, 0.03, 0.08, 0.3, 0.7], np.float32)
     weight = ndimage.gaussian_filter(amount[layout.niches], 2.0)
     weight *= np.exp(0.5 * smooth_noise(rng, inside.shape, 50))

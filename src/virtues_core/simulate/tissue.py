@@ -1,7 +1,7 @@
 """One simulated tissue: architecture, cells, expression and, where asked for, the image."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ class SimulatedTissue(SimulatedCells):
 
         chunks = (1, *self.pixels.shape[1:])
         return MultiplexImage(
-            da.from_array(self.pixels, chunks=chunks, name=False),
+            da.from_array(self.pixels, chunks=chunks, name=False),  # type: ignore[no-untyped-call]
             self.channels,
             (1.0, 1.0),
             self.name,
@@ -94,7 +94,7 @@ def _draw(
     return layout, draw_cells(np.random.default_rng([*seed, 2]), layout, config)
 
 
-def _table(cells: Cells, area: NDArray[np.floating]) -> "pd.DataFrame":
+def _table(cells: Cells, area: NDArray[Any]) -> "pd.DataFrame":
     import pandas as pd
 
     columns = {
