@@ -1,7 +1,13 @@
-"""Raw pixels → model input, and back."""
+"""Raw pixels to model input: tissue, clipping, logarithm, blur, standardisation, tiles."""
 
-from virtues_core.preprocess.intensity import check_counts, normalise, to_counts
-from virtues_core.preprocess.statistics import Statistics, dataset_statistics, upper_quantiles
+from virtues_core.preprocess.intensity import (
+    check_counts,
+    log_intensities,
+    normalise,
+    to_counts,
+    upper_quantiles,
+)
+from virtues_core.preprocess.statistics import Statistics, dataset_statistics
 from virtues_core.preprocess.tiles import Blender, tile_origins
 from virtues_core.preprocess.tissue import tissue_mask
 
@@ -10,6 +16,7 @@ __all__ = [
     "Statistics",
     "check_counts",
     "dataset_statistics",
+    "log_intensities",
     "normalise",
     "tile_origins",
     "tissue_mask",

@@ -1,9 +1,6 @@
-"""Numbers that normalise intensities, measured over the tissue.
+"""Mean and standard deviation of each channel over a dataset's tissue."""
 
-Source: the paper, Methods, "Dataset preprocessing".
-"""
-
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,90 +8,115 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.errors import InputError
-from virtues_core.preprocess.intensity import check_counts, log_smooth
+from virtues_core.preprocess.intensity import log_intensities, upper_quantiles, whole_if_empty
 
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """Mean and deviation of each channel of a dataset, after clipping, log1p and blur."""
+    """How bright each channel of a dataset is, in log(1 + clipped, blurred counts)."""
 
     dataset: str
+    """The dataset's name."""
     channels: tuple[str, ...]
-    """C names."""
+    """C names, as the files give them."""
     keys: tuple[str | None, ...]
-    """C marker keys."""
+    """C marker keys (`PanelEntry.key`)."""
     mean: NDArray[np.float32]
-    """(C,), over the tissue of all images."""
+    """(C,) over the tissue of all images."""
     std: NDArray[np.float32]
-    """(C,), above 0; 1 for a channel without any signal."""
+    """(C,) over the tissue of all images; 1 where a channel is the same everywhere."""
+    constant: tuple[str, ...] = ()
+    """Channels that are the same everywhere (all zero, say), whose ``std`` was set to 1."""
 
+    def __post_init__(self) -> None:
+        counts = (len(self.channels), len(self.keys), len(self.mean), len(self.std))
+        if len(set(counts)) != 1:
+            message = (
+                f"expected as many keys, means and standard deviations as channels in the "
+                f"statistics of {self.dataset!r}, found {counts}. Compute them again."
+            )
+            raise InputError(message)
 
-def upper_quantiles(
-    pixels: NDArray[Any], tissue: NDArray[np.bool_], q: float = 0.99
-) -> NDArray[np.float32]:
-    """Give the intensity to clip each channel of one image at.
+    def covers(self, channels: Iterable[str]) -> bool:
+        """Say whether every one of these channel names is here."""
+        return set(channels) <= set(self.channels)
 
-    Parameters
-    ----------
-    pixels
-        (C, Y, X) raw intensities.
-    tissue
-        (Y, X) True on tissue; where there is none the whole image counts.
-    q
-        Quantile over the tissue.
+    def of(self, channels: Iterable[str]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return mean and std, (K,) each, of these channels in this order.
 
-    Returns
-    -------
-    numpy.ndarray
-        (C,) raw units. A sparse channel whose quantile is 0 is clipped at its maximum instead,
-        so that its signal is not lost.
-    """
-    inside = pixels[:, tissue] if tissue.any() else pixels.reshape(len(pixels), -1)
-    upper = np.quantile(inside, q, axis=1).astype(np.float32)
-    return np.where(upper > 0, upper, inside.max(axis=1)).astype(np.float32)
+        Raises
+        ------
+        InputError
+            A channel is not here.
+        """
+        wanted = list(channels)
+        missing = [name for name in wanted if name not in self.channels]
+        if missing:
+            message = (
+                f"the statistics of {self.dataset!r} have no channel {', '.join(missing)}; "
+                f"they have: {', '.join(self.channels)}"
+            )
+            raise InputError(message)
+        at = [self.channels.index(name) for name in wanted]
+        return self.mean[at], self.std[at]
 
 
 def dataset_statistics(
     dataset: str,
     images: Iterable[tuple[NDArray[Any], NDArray[np.bool_]]],
-    channels: tuple[str, ...],
-    keys: tuple[str | None, ...],
+    channels: Sequence[str],
+    keys: Sequence[str | None],
 ) -> Statistics:
-    """Measure a dataset, image by image.
+    """Take mean and standard deviation of each channel over the tissue of all images.
+
+    Every tissue pixel weighs the same, whichever image it is in. Each image is clipped at its own
+    99th percentile first. Images are read one after another; none is kept.
 
     Parameters
     ----------
     dataset
-        Its name.
+        A name for it.
     images
-        Pairs of raw pixels (C, Y, X) and tissue (Y, X).
+        Pairs of pixels (C, Y, X) in raw units and tissue (Y, X).
     channels, keys
-        C names and marker keys.
+        C channel names and C marker keys.
+
+    Returns
+    -------
+    Statistics
+        With ``std`` 1 for the channels named in ``constant``.
 
     Raises
     ------
     InputError
-        No image, or one with NaN or negative values.
+        No image, a wrong number of channels, NaN or negative pixels.
     """
+    count = 0
     total = np.zeros(len(channels))
     squares = np.zeros(len(channels))
-    count = 0
     for pixels, tissue in images:
-        check_counts(pixels, channels)
-        values = log_smooth(pixels, upper_quantiles(pixels, tissue))
-        inside = values[:, tissue] if tissue.any() else values.reshape(len(values), -1)
+        if pixels.shape[0] != len(channels):
+            message = (
+                f"expected {len(channels)} channels in every image of {dataset!r}, found "
+                f"{pixels.shape[0]}. Choose the same channels in all of them."
+            )
+            raise InputError(message)
+        upper = upper_quantiles(pixels, tissue, channels=channels)
+        inside = log_intensities(pixels, upper)[:, whole_if_empty(pixels, tissue)]
+        count += inside.shape[1]
         total += inside.sum(axis=1, dtype=np.float64)
         squares += np.square(inside, dtype=np.float64).sum(axis=1)
-        count += inside.shape[1]
-    if not count:
-        message = f"dataset {dataset!r} has no image to measure; expected one at least"
+    if count == 0:
+        message = f"expected at least one image to take statistics of {dataset!r}, found none."
         raise InputError(message)
     mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0))
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    flat = std <= 1e-6
     return Statistics(
-        dataset,
-        tuple(channels),
-        tuple(keys),
-        mean.astype(np.float32),
-        np.where(std > 1e-6, std, 1).astype(np.float32),
+        dataset=dataset,
+        channels=tuple(channels),
+        keys=tuple(keys),
+        mean=mean.astype(np.float32),
+        std=np.where(flat, 1.0, std).astype(np.float32),
+        constant=tuple(name for name, is_flat in zip(channels, flat, strict=True) if is_flat),
     )

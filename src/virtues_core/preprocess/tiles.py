@@ -1,4 +1,6 @@
-"""Tiles that cover an image, and their results blended back into one."""
+"""Cut an image into tiles and put overlapping tiles together again."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,72 +8,88 @@ from numpy.typing import NDArray
 from virtues_core.errors import InputError
 
 
-def tile_origins(shape: tuple[int, int], *, size: int = 128, stride: int = 128) -> NDArray[np.int64]:
-    """Lay tiles over an image so that every pixel is covered.
+def tile_origins(
+    shape: tuple[int, int], *, size: int = 128, stride: int = 128
+) -> NDArray[np.int64]:
+    """Place square tiles so that every pixel lies in one or more.
 
     Parameters
     ----------
     shape
-        (Y, X) of the image in pixels.
+        (Y, X) of the image, px.
     size
-        Side of a tile.
+        Side of a tile, px.
     stride
-        Distance between tiles; the last row and column are shifted inward to end at the border.
+        Step from tile to tile, px, ``size`` at the most. The last tile of a row or column is
+        shifted inward to end with the image.
 
     Returns
     -------
     numpy.ndarray
-        (T, 2) top-left pixels, row by row.
+        (T, 2) int64: top-left (y, x) of each tile, row by row.
 
     Raises
     ------
     InputError
-        The image is smaller than a tile, or the stride leaves gaps.
+        The image is smaller than a tile, or the stride is not within 1 … ``size``.
+
+    Examples
+    --------
+    >>> tile_origins((128, 200)).tolist()
+    [[0, 0], [0, 72]]
     """
     if min(shape) < size:
         message = (
-            f"expected an image of at least {size} x {size} px, found {shape[0]} x {shape[1]}. "
-            "The model sees tissue in squares of that size: open a larger region."
+            f"expected an image of at least {size} × {size} px, found {shape[0]} × {shape[1]} px "
+            "(y, x). Choose a larger image, or rescale it to about 1 µm per pixel."
         )
         raise InputError(message)
-    if not 0 < stride <= size:
-        message = f"stride: expected 1 to {size} px, got {stride}"
+    if not 1 <= stride <= size:
+        message = (
+            f"expected a stride of 1 to {size} px (the tile's side), found {stride}: "
+            "with a longer one pixels between tiles would be left out. Choose a shorter one."
+        )
         raise InputError(message)
-    rows, columns = (
-        np.append(np.arange(0, side - size, stride), side - size) for side in shape
-    )
-    grid = np.meshgrid(rows, columns, indexing="ij")
-    return np.stack(grid, axis=-1).reshape(-1, 2).astype(np.int64)
+    rows, columns = ([*range(0, n - size, stride), n - size] for n in shape)
+    return np.array([(y, x) for y in rows for x in columns], dtype=np.int64)
 
 
 class Blender:
-    """Adds tiles up to an image; where they overlap, each fades out towards its border.
+    """Put overlapping tiles together: a weighted mean, with smooth ramps at the tiles' edges.
 
     Parameters
     ----------
     shape
-        (K, Y, X) of the result.
+        (K, Y, X) of the image to make.
     size
-        Side of a tile.
+        Side of a tile, px.
     overlap_px
-        Width over which a tile's weight rises from its border.
+        Length of the ramp at each edge: how far neighbouring tiles overlap. 0 averages evenly.
     """
 
-    def __init__(self, shape: tuple[int, int, int], *, size: int = 128, overlap_px: int = 32) -> None:
-        edge = np.minimum(np.arange(size), np.arange(size)[::-1]) + 1.0
-        ramp = np.minimum(edge / max(1, overlap_px), 1).astype(np.float32)
-        self._weight = np.outer(ramp, ramp)
+    def __init__(self, shape: tuple[int, int, int], size: int = 128, overlap_px: int = 0) -> None:
+        ramp = np.ones(size, dtype=np.float32)
+        length = min(overlap_px, size // 2)
+        if length > 0:
+            rise = np.sin(0.5 * np.pi * (np.arange(length) + 0.5) / length) ** 2
+            ramp[:length] = rise
+            ramp[size - length :] = rise[::-1]
         self._size = size
-        self._sum = np.zeros(shape, np.float32)
-        self._total = np.zeros(shape[1:], np.float32)
+        self._weight = np.outer(ramp, ramp).astype(np.float32)
+        self._sum = np.zeros(shape, dtype=np.float32)
+        self._weights = np.zeros(shape[1:], dtype=np.float32)
 
-    def add(self, origin: NDArray[np.int64], tile: NDArray[np.float32]) -> None:
-        """Add a tile (K, size, size) whose top-left pixel is ``origin``."""
-        y, x = (int(value) for value in origin)
+    def add(
+        self, origin: tuple[int, int] | NDArray[np.int64], tile: NDArray[np.floating[Any]]
+    ) -> None:
+        """Add a tile (K, size, size) whose top-left pixel is ``origin`` (y, x)."""
+        y, x = int(origin[0]), int(origin[1])
         window = (slice(y, y + self._size), slice(x, x + self._size))
-        self._sum[:, *window] += tile * self._weight
-        self._total[window] += self._weight
+        self._sum[(slice(None), *window)] += tile * self._weight
+        self._weights[window] += self._weight
 
     def result(self) -> NDArray[np.float32]:
-        """Give the blended image (K, Y, X); 0 where no tile was added."""
-        return self._sum / np.where(self._total > 0, self._total, 1)
+        """Return the blended image, (K, Y, X) float32; NaN where no tile has been added."""
+        out = np.full(self._sum.shape, np.nan, dtype=np.float32)
+        np.divide(self._sum, self._weights, out=out, where=self._weights > 0)
+        return out
