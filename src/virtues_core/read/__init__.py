@@ -87,8 +87,8 @@ def _format(path: Path) -> ModuleType:
         raise ReadError(message) from error
     message = (
         "expected a TIFF, an .mcd, an IMC .txt, an OME-Zarr, a folder of one TIFF per channel or "
-        f"a spora dataset folder, found {_what(path)}: {str(path)!r}; export the image as "
-        "OME-TIFF with one plane a channel"
+        f"a spora dataset folder, found {_what(path)}: {str(path)!r}; "
+        + ("give the path of one image in it" if path.is_dir() else "export the image as OME-TIFF")
     )
     raise ReadError(message)
 
@@ -96,7 +96,7 @@ def _format(path: Path) -> ModuleType:
 def _what(path: Path) -> str:
     """Say what stands at a path that no format claims."""
     if path.is_dir():
-        return "a folder of another kind (open one image in it)"
+        return "a folder of another kind"
     if path.suffix.lower() == ".txt":
         return "a text that is not from IMC (its first line names no Start_push, X and Y)"
     if path.suffix.lower() in tiff.SUFFIXES:

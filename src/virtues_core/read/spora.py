@@ -307,15 +307,16 @@ class SporaDataset:
         import pandas as pd
 
         try:
-            table = pd.read_parquet(path)
+            table: pd.DataFrame = pd.read_parquet(path)
         except (OSError, ValueError) as error:
             message = (
                 f"expected a parquet table at {str(path)!r}, found none that can be read "
                 f"({error}); copy the dataset again"
             )
             raise ReadError(message) from error
-        named = table.index.name is not None and table.index.name not in table.columns
-        return table.reset_index() if named else table
+        if isinstance(table.index, pd.RangeIndex) or "tissue_id" in table.columns:
+            return table
+        return table.rename_axis(str(table.index.name or "tissue_id")).reset_index()
 
 
 def claims(path: Path) -> bool:

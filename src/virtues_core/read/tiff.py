@@ -11,6 +11,7 @@ import tifffile
 
 from virtues_core.errors import ReadError
 from virtues_core.image import MultiplexImage
+from virtues_core.read._directories import missing_part
 from virtues_core.read._names import channel_names, pick, unique
 from virtues_core.read._planes import DECODING_ERRORS, Plane, PlaneStack, damaged, lazy
 
@@ -90,6 +91,9 @@ def read(path: Path, image: str | None = None) -> MultiplexImage:
 
 def _open(path: Path) -> tifffile.TiffFile:
     try:
+        missing = missing_part(path)
+        if missing:
+            raise ReadError(damaged(path, missing))
         return tifffile.TiffFile(path)
     except DECODING_ERRORS as error:
         raise ReadError(damaged(path, str(error))) from error
