@@ -53,6 +53,7 @@ def test_json_names_every_check_and_agrees_with_the_exit_status(app: typer.Typer
         "display",
         "disk",
         "demo checkpoint",
+        "published models",
         "ESM-2",
     ]
     missing = [name for name, check in checks.items() if check["status"] == "missing"]
@@ -78,6 +79,24 @@ def test_demo_checkpoint_opens() -> None:
     checks = {check.name: check for check in doctor.examine(Path.cwd())}
     assert checks["demo checkpoint"].status == "ok", checks["demo checkpoint"].found
     assert "M weights" in checks["demo checkpoint"].found
+
+
+def test_downloaded_models_are_listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In the hub's own folder layout; one of the three is there."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    hub = tmp_path / "models--bunnelab--virtues"
+    weights = hub / "snapshots" / "0123abc" / "virtues-sp31" / "model.safetensors"
+    for path, text in ((weights, ""), (hub / "refs" / "main", "0123abc")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    checks = {check.name: check for check in doctor.examine(tmp_path)}
+    assert checks["published models"].status == "ok"
+    assert checks["published models"].found == f"sp31 ({weights.parent})"
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    checks = {check.name: check for check in doctor.examine(tmp_path)}
+    assert checks["published models"].status == "note"
+    assert "sp31" in checks["published models"].remedy
 
 
 @linux

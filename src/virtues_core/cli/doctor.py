@@ -15,6 +15,7 @@ from typing import Literal
 
 import typer
 
+from virtues_core.cli.markers import ESM2_150M
 from virtues_core.errors import VirtuesError
 
 WINDOW_LIBRARIES = {
@@ -33,7 +34,6 @@ WINDOW_LIBRARIES = {
 VIRTUAL_DISPLAY_PACKAGES = ("xvfb", "xauth")
 """Debian packages that give a window a place to open where there is no display."""
 QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
-ESM_MODEL = "facebook/esm2_t30_150M_UR50D"
 NEEDED_FREE_BYTES = 500_000_000
 
 
@@ -66,6 +66,7 @@ def examine(folder: Path) -> tuple[Check, ...]:
         _display(),
         _disk(folder),
         _demo_checkpoint(),
+        _published(),
         _esm(),
     )
 
@@ -223,16 +224,27 @@ def _demo_checkpoint() -> Check:
     return Check("demo checkpoint", "ok", found)
 
 
+def _published() -> Check:
+    from virtues_core.model.hub import PUBLISHED, cached
+
+    found = {name: folder for name in PUBLISHED if (folder := cached(name)) is not None}
+    if found:
+        listed = ", ".join(f"{name} ({folder})" for name, folder in found.items())
+        return Check("published models", "ok", listed)
+    remedy = f"--checkpoint {' or '.join(PUBLISHED)} shows the licence, then downloads it"
+    return Check("published models", "note", "none downloaded", remedy)
+
+
 def _esm() -> Check:
     from huggingface_hub import try_to_load_from_cache
 
-    cached = try_to_load_from_cache(ESM_MODEL, "model.safetensors")
+    cached = try_to_load_from_cache(ESM2_150M, "model.safetensors")
     if isinstance(cached, str):
         return Check("ESM-2", "ok", cached)
     return Check(
         "ESM-2",
         "note",
-        f"{ESM_MODEL} is not in the cache",
+        f"{ESM2_150M} is not in the cache",
         "only markers that a checkpoint does not know need it: "
         "`virtues markers embed` downloads it (600 MB)",
     )
