@@ -4,6 +4,8 @@ from virtues_core.simulate.biology import CELL_TYPES, NICHES, STATES
 from virtues_core.simulate.cohort import Cohort, CohortConfig, simulate_cohort
 from virtues_core.simulate.config import TissueConfig
 from virtues_core.simulate.panels import ChannelSpec, PanelPreset, panel_preset, panel_presets
+from virtues_core.simulate.plain import write_ome_tiffs
+from virtues_core.simulate.spora import write_spora
 from virtues_core.simulate.tissue import (
     SimulatedCells,
     SimulatedTissue,
@@ -27,4 +29,6 @@ __all__ = [
     "simulate_cells",
     "simulate_cohort",
     "simulate_tissue",
+    "write_ome_tiffs",
+    "write_spora",
 ]

@@ -55,7 +55,7 @@ def cell_shapes() -> CellShapes:
     """Return the size and form of each cell type."""
     #         half axes   nucleus: short, long, off-centre
     rows = [
-        (7.4, 6.4, 0.60, 0.60, 0.10),  # tumour
+        (8.2, 7.1, 0.56, 0.56, 0.10),  # tumour
         (14.0, 3.3, 0.72, 0.42, 0.05),  # fibroblast
         (12.5, 2.7, 0.75, 0.45, 0.05),  # smooth muscle
         (8.5, 2.1, 0.85, 0.50, 0.05),  # endothelial
@@ -158,7 +158,7 @@ PCNA      nuclear  prolif  T:.25 B:.1 4:.06 8:.06 | proliferating:.7 germinal:.5
 pS6       cytoplasm prolif T:.2 P:.2 m:.1 | proliferating:.35 germinal:.3
 H3K27ac nuclear dna T:.9 F:.7 V:.6 E:.7 4:.6 8:.6 R:.6 B:.7 P:.6 m:.7 s:.7 D:.7 N:.3 K:.6 A:.5
 CC3       cytoplasm none   T:.03 | hypoxic:.25
-Vimentin cytoplasm mesen F:1 V:.7 E:.9 m:.6 s:.6 D:.5 4:.4 8:.4 R:.4 B:.1 N:.3 K:.4 | mesenchymal:.45
+Vimentin cytoplasm mesen F:1 V:.7 E:.9 m:.6 s:.6 D:.5 4:.4 8:.4 R:.4 B:.1 K:.4 | mesenchymal:.45
 SMA       cytoplasm muscle V:1.2 F:.1
 Desmin    cytoplasm muscle V:.8
 CD146     membrane muscle  V:.6 E:.8 F:.04
