@@ -144,6 +144,11 @@ print(manifest.name, len(manifest.contributions.widgets), len(manifest.contribut
     assert int(readers) >= 1
 
 
+def test_manifest_is_also_found_at_the_top_level() -> None:
+    """Where napari's hub looks for it; one text, not two."""
+    assert (ROOT / "napari.yaml").samefile(ROOT / "src/napari_virtues/napari.yaml")
+
+
 def test_base_dependencies_name_no_qt_binding() -> None:
     assert not QT_BINDINGS & {canonicalize_name(asked.name) for asked in BASE}
     assert not {extra for asked in BASE if asked.name == "napari" for extra in asked.extras}
