@@ -1,0 +1,37 @@
+"""The child process that owns the model, and how the window talks to it. No Qt here.
+
+`Engine` lives in the window's process and runs one job at a time in a child process; what happens
+there comes back as frozen messages (`messages`), one `Engine.event` signal for all, emitted from a
+background thread. Big arrays cross through memory-mapped files (`transfer`). The child never
+imports Qt or napari, and dies with the window.
+"""
+
+from napari_virtues.engine.inpaint_job import CohortImage, ImageSource, InpaintJob
+from napari_virtues.engine.messages import (
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    Job,
+    Loading,
+    Ready,
+    Started,
+    TileDone,
+)
+from napari_virtues.engine.parent import Engine
+
+__all__ = [
+    "Cancelled",
+    "CohortImage",
+    "Engine",
+    "Event",
+    "Failed",
+    "Finished",
+    "ImageSource",
+    "InpaintJob",
+    "Job",
+    "Loading",
+    "Ready",
+    "Started",
+    "TileDone",
+]
