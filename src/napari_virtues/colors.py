@@ -14,6 +14,8 @@ PALETTE = (
     "#b388ff",  # violet
     "#f5f5f5",  # white
 )
+_TELLING = ("KRT", "MS4A1", "CD3", "CD68", "ACTA2", "PECAM1", "CD8A", "COL1A1")
+"""How the symbols of markers begin that tell a tissue's structure: epithelium, B and T cells…"""
 FIRST_SHOWN = 4
 """Layers that an image opens with, at the most."""
 
@@ -39,15 +41,20 @@ def default_colors(panel: Panel) -> tuple[str, ...]:
 
 
 def first_channels(panel: Panel, most: int = FIRST_SHOWN) -> tuple[int, ...]:
-    """Choose the channels to show first: a nuclear stain, then proteins, in the panel's order.
+    """Choose the channels to show first: a nuclear stain, then proteins that tell the structure.
 
-    Where nothing is known of the panel, its first channels. Proteins that are on nearly every
-    cell (histones, other nuclear marks) come after the others.
+    Epithelium, B cells, T cells and so on, one channel each, then other proteins in the panel's
+    order; histones come last. Where nothing is known of the panel, its first channels.
+
+    Examples
+    --------
+    >>> first_channels(Panel.from_names(["89Y", "CD4", "CD20", "DNA1_Ir191"]))
+    (3, 2, 1)
     """
     entries = panel.entries
     nuclear = [i for i, entry in enumerate(entries) if entry.key == DNA_KEY][:1]
     proteins = [i for i, entry in enumerate(entries) if entry.status == "resolved"]
-    proteins.sort(key=lambda i: entries[i].symbol.upper().startswith("H3"))
+    proteins = _telling_first(proteins, panel)
     rest = [
         i
         for i, entry in enumerate(entries)
@@ -55,3 +62,11 @@ def first_channels(panel: Panel, most: int = FIRST_SHOWN) -> tuple[int, ...]:
     ]
     chosen = (nuclear + proteins + rest)[:most] or list(range(min(1, len(entries))))
     return tuple(chosen)
+
+
+def _telling_first(proteins: list[int], panel: Panel) -> list[int]:
+    symbols = {i: panel.entries[i].symbol.upper() for i in proteins}
+    first = [next((i for i in proteins if symbols[i].startswith(t)), None) for t in _TELLING]
+    chosen = list(dict.fromkeys(i for i in first if i is not None))
+    rest = [i for i in proteins if i not in chosen]
+    return chosen + sorted(rest, key=lambda i: symbols[i].startswith("H3"))

@@ -51,6 +51,11 @@ def link_of(layer: "Layer") -> ChannelLink | None:
     return link if isinstance(link, ChannelLink) else None
 
 
+def unwrapped(viewer: "ViewerModel") -> "ViewerModel":
+    """Return the viewer itself: napari hands docks a proxy, which hands out proxies in turn."""
+    return getattr(viewer, "__wrapped__", viewer)
+
+
 @dataclass(frozen=True)
 class ChannelDisplay:
     """How one channel is shown."""
@@ -88,6 +93,24 @@ class OpenImage:
         _check_panel(panel, self.image)
         self._panel = panel
         self.panel_changed.emit()
+
+    def take_panel(self, panel: Panel) -> None:
+        """Take over a panel's entries, by the channels' names; channels not in it stay as they are.
+
+        Raises
+        ------
+        InputError
+            None of its names is a channel of this image.
+        """
+        given = {entry.name: entry for entry in panel.entries}
+        if not given.keys() & set(self.image.channels):
+            message = (
+                f"expected a panel with channels of {self.image.name!r}, such as "
+                f"{self.image.channels[0]!r}; found {', '.join(list(given)[:5]) or 'no row'}. "
+                "Choose the panel that belongs to this image."
+            )
+            raise InputError(message)
+        self.panel = Panel(tuple(given.get(old.name, old) for old in self._panel.entries))
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -157,7 +180,7 @@ class AppState:
 
         Layers that are there already, and those that come, are looked at for images.
         """
-        viewer = getattr(viewer, "__wrapped__", viewer)  # napari hands docks a proxy
+        viewer = unwrapped(viewer)
         if viewer not in _STATES:
             state = cls()
             _STATES[viewer] = state
