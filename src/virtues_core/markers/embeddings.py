@@ -1,6 +1,8 @@
 """Marker embeddings: one vector of numbers for each protein, kept by its accession."""
 
 import hashlib
+import struct
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ STAND_IN_SCALE = 0.2
 """Standard deviation of a stand-in's values; those of ESM-2 150M have about this spread."""
 _STAND_IN_ENTRY = "stand_ins"
 _ORIGIN_ENTRY = "origin"
+_DAMAGED = (EOFError, ValueError, TypeError, AttributeError, OSError, struct.error)
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,8 +236,10 @@ def _from_pt(file: Path) -> NDArray[np.float32]:
     import torch
 
     try:
-        value: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # on pickle protocols: refused anyway
+            value: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, LookupError, RuntimeError, *_DAMAGED) as error:
         message = (
             f"{file.name!r} does not open as plain weights: it is damaged, or a pickle that could "
             "run code, which is never opened. Save it as one tensor (dim,), or the whole set as "

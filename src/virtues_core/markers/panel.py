@@ -206,11 +206,11 @@ def _entry(name: str, registry: Registry) -> PanelEntry:
         return PanelEntry(name, note=note, suggestions=near)
     if match is None and not parsed.target:
         return _bare_metal(name, parsed.metals, metal)
+    if _NUMBER.fullmatch(name.strip()) and (match is None or match.target.accession):
+        note = "looks like a channel's number, not its name"  # C3 is no complement here
+        return PanelEntry(name, note=note, suggestions=(match.target.symbol,) if match else ())
     if match is None:
         return PanelEntry(name, suggestions=registry.suggest(parsed.target), metal=metal)
-    if _NUMBER.fullmatch(name.strip()):  # C3 of an unnamed stack is no complement
-        note = "looks like a channel's number, not its name"
-        return PanelEntry(name, note=note, suggestions=(match.target.symbol,))
     target = match.target
     status: Status = "resolved" if target.accession else "review"
     if target.form in ("stain", "background"):
