@@ -1,5 +1,8 @@
 """OME-TIFF, ImageJ and plain TIFF, and what each kind of damage is told as."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tifffile
@@ -282,6 +285,32 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, pixels):
         write_ome_tiff(path, lazy, ["x", "y", "z"])
     assert read_image(path).channels == ("a", "b", "c")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.ome.tiff", "source.ome.tiff"]
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from virtues_core.errors import VirtuesError
+from virtues_core.read import write_ome_tiff
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+pixels = np.random.default_rng(0).integers(0, 60_000, (3, 300, 300)).astype(np.uint16)
+try:
+    write_ome_tiff(sys.argv[1], pixels, ["x", "y", "z"])
+except VirtuesError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on a file's size to set")
+def test_a_full_disk_leaves_the_old_file(tmp_path, pixels):
+    path = tmp_path / "a.ome.tiff"
+    write_ome_tiff(path, pixels, ["a", "b", "c"])
+    command = [sys.executable, "-c", FULL_DISK, str(path)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "could not write 'a.ome.tiff'" in ran.stdout
+    assert "free some space" in ran.stdout
+    np.testing.assert_array_equal(read_image(path).compute(), pixels)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ome.tiff"]
 
 
 def test_sparse_tiles_read_as_zero(tmp_path):

@@ -31,7 +31,7 @@ def info(
     opened = read_image(path, image)
     panel = Panel.from_names(opened.channels)
     if as_json:
-        typer.echo(json.dumps(_described(opened, panel, images), ensure_ascii=False))
+        typer.echo(json.dumps(_described(opened, panel, images)))
     else:
         typer.echo(_told(opened, panel, images))
 

@@ -78,7 +78,7 @@ def _load(path: Path) -> NDArray[Any]:
 
 def _load_npz(path: Path) -> NDArray[Any]:
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             if NPZ_KEY not in arrays:
                 message = (
                     f"expected an array {NPZ_KEY!r} in {str(path)!r}, found "
@@ -86,7 +86,7 @@ def _load_npz(path: Path) -> NDArray[Any]:
                 )
                 raise ReadError(message)
             return np.asarray(arrays[NPZ_KEY])
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         message = (
             f"expected an .npz of plain arrays, found one that cannot be read: {str(path)!r} "
             f"({error}); save it again with numpy.savez_compressed (objects are never unpickled)"

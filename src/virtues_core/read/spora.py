@@ -280,7 +280,7 @@ class SporaDataset:
                 + "; mend the table"
             )
             raise ReadError(message)
-        return rows.iloc[0][list(names)].fillna(0).astype(bool).to_numpy()
+        return np.array([_flag(rows.iloc[0][name], absent=False) for name in names])
 
     def _mask(
         self, kind: str, tissue: Tissue, shape: tuple[int, int] | None
