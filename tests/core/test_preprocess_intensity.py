@@ -27,6 +27,12 @@ def test_quantile_is_taken_over_the_tissue_only() -> None:
     assert upper_quantiles(pixels, ~tissue & False)[0] == pytest.approx(5000)  # empty: everything
 
 
+def test_sparse_channel_keeps_its_signal() -> None:
+    pixels = np.zeros((2, 40, 40), np.uint16)
+    pixels[0, 3, 3] = 7
+    assert upper_quantiles(pixels, np.ones((40, 40), bool)).tolist() == [7, 0]
+
+
 def test_order_is_clip_log_blur() -> None:
     pixels = np.zeros((1, 5, 5), np.float32)
     pixels[0, 2, 2] = 1000

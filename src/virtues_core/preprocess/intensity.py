@@ -82,7 +82,8 @@ def upper_quantiles(
     Returns
     -------
     numpy.ndarray
-        (C,) float32, raw units.
+        (C,) float32, raw units. A sparse channel whose quantile is 0 is clipped at its maximum
+        over the tissue instead, so that its signal is not lost.
 
     Raises
     ------
@@ -91,7 +92,11 @@ def upper_quantiles(
     """
     check_counts(pixels, channels)
     tissue = whole_if_empty(pixels, tissue)
-    return np.array([np.quantile(plane[tissue], q) for plane in pixels], dtype=np.float32)
+    upper = []
+    for plane in pixels:
+        inside = plane[tissue]
+        upper.append(np.quantile(inside, q) or inside.max())
+    return np.array(upper, dtype=np.float32)
 
 
 def log_intensities(pixels: NDArray[Any], upper: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
