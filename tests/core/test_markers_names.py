@@ -79,6 +79,8 @@ def test_names_are_compared_exactly_but_for_punctuation():
         ("140Ce", None, "background"),
         ("Blank_3", None, "background"),
         ("chan_39", None, "background"),
+        ("Fe", None, "background"),
+        ("Si", None, "background"),
     ],
 )
 def test_what_a_name_means(name, accession, status):
@@ -90,6 +92,8 @@ def test_what_a_name_means(name, accession, status):
     ("name", "form"),
     [
         ("pERK1/2", "phosphorylated"),
+        ("pERK", "phosphorylated"),
+        ("pLAT", "phosphorylated"),
         ("p-STAT3", "phosphorylated"),
         ("Phospho-ZAP70", "phosphorylated"),
         ("pIRF7", "phosphorylated"),
@@ -128,6 +132,8 @@ def test_the_form_that_is_measured(name, form):
         ("Channel 2", None),
         ("CA12", None),
         ("AF488", None),
+        ("SI", None),  # sucrase-isomaltase, not silicon
+        ("PERK", None),  # EIF2AK3, not phosphorylated ERK
         ("barcode_Pd102", None),
     ],
 )

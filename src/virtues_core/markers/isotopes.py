@@ -53,6 +53,7 @@ _ISOTOPES: dict[str, frozenset[int]] = {
         "Bi": "209",
     }.items()
 }
+_BARE_ELEMENTS = frozenset("C Na Si P Ca Fe Ta Au Xe ArAr Ar Ba Hg Pb Os I Y Ce Bi".split())
 _SPELLING = {element.lower(): element for element in _ISOTOPES}
 _MASS_FIRST = re.compile(r"(?<![A-Za-z0-9])(\d{2,3})([A-Za-z]{1,4}?)(D[id])?(?![A-Za-z0-9])")
 _ELEMENT_FIRST = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{1,4})(\d{2,3})(D[id])?(?![A-Za-z0-9])")
@@ -101,6 +102,11 @@ def split_isotopes(text: str) -> tuple[str, tuple[str, ...]]:
     rest = _MASS_FIRST.sub(mass_first, text)
     rest = _ELEMENT_FIRST.sub(element_first, rest)
     return rest, tuple(tags)
+
+
+def is_bare_element(text: str) -> bool:
+    """Whether a name is only an element that MIBI and IMC record beside the antibodies."""
+    return text.strip() in _BARE_ELEMENTS
 
 
 def is_bare_cadmium(text: str) -> bool:

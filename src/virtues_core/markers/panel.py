@@ -9,10 +9,10 @@ from typing import cast
 
 from virtues_core.errors import MarkerError
 from virtues_core.markers.entry import DNA_KEY, DNA_SYMBOL, PanelEntry, Status, check_entry
-from virtues_core.markers.isotopes import is_bare_cadmium
+from virtues_core.markers.isotopes import is_bare_cadmium, is_bare_element
 from virtues_core.markers.names import parse_channel
 from virtues_core.markers.panel_csv import read_panel, write_panel
-from virtues_core.markers.registry import Registry
+from virtues_core.markers.registry import Match, Registry
 
 _CARRIERS_OF_STAINS = {"Ir": DNA_SYMBOL, "Ru": "Ruthenium"}
 _NUMBER = re.compile(r"(?:c|ch|chan|channel|image|page)?[-_ ]?[0-9]{1,3}", re.IGNORECASE)
@@ -197,42 +197,53 @@ class Panel:
 def _entry(name: str, registry: Registry) -> PanelEntry:
     if not name.strip():
         return PanelEntry(name, note="the channel has no name")
+    if is_bare_element(name):  # as it is spelled: SI and CA may be proteins
+        return PanelEntry(name, None, name.strip(), "background", "isotope", keep=False)
     parsed = parse_channel(name)
     metal = "+".join(parsed.metals)
     match = registry.find(parsed.target)
-    if is_bare_cadmium(name):
-        note = f"{name.strip()} may be the metal or the CD number"
+    doubt = _doubt(name, match)
+    if doubt:
         near = (match.target.symbol,) if match else ()
-        return PanelEntry(name, note=note, suggestions=near)
-    if match is None and not parsed.target:
-        return _bare_metal(name, parsed.metals, metal)
+        return PanelEntry(name, note=doubt, suggestions=near, metal=metal)
+    if match:
+        return _known(name, match, metal)
+    if parsed.metals and not parsed.target:
+        return _bare_metal(name, metal)
+    return PanelEntry(name, suggestions=registry.suggest(parsed.target), metal=metal)
+
+
+def _doubt(name: str, match: Match | None) -> str:
+    """Why a name that may match is left to a person; empty where nothing speaks against it."""
+    if is_bare_cadmium(name):
+        return f"{name.strip()} may be the metal or the CD number"
     if _NUMBER.fullmatch(name.strip()) and (match is None or match.target.accession):
-        note = "looks like a channel's number, not its name"  # C3 is no complement here
-        return PanelEntry(name, note=note, suggestions=(match.target.symbol,) if match else ())
-    if match is None:
-        return PanelEntry(name, suggestions=registry.suggest(parsed.target), metal=metal)
+        return "looks like a channel's number, not its name"  # C3 is no complement here
+    return ""
+
+
+def _known(name: str, match: Match, metal: str) -> PanelEntry:
     target = match.target
     status: Status = "resolved" if target.accession else "review"
-    if target.form in ("stain", "background"):
-        status = cast("Status", target.form)
+    form = target.form
+    if form in ("stain", "background"):
+        status, form = cast("Status", form), ""
     return PanelEntry(
         name,
         target.accession,
         target.symbol,
         status,
         match.source,
-        "" if status in ("stain", "background") else target.form,
+        form,
         target.note,
         metal=metal,
         keep=status != "background",
     )
 
 
-def _bare_metal(name: str, metals: tuple[str, ...], metal: str) -> PanelEntry:
-    stain = _CARRIERS_OF_STAINS.get(metals[0].rstrip("0123456789")) if metals else None
+def _bare_metal(name: str, metal: str) -> PanelEntry:
+    stain = _CARRIERS_OF_STAINS.get(metal.split("+", maxsplit=1)[0].rstrip("0123456789"))
     if stain:
         return PanelEntry(name, None, stain, "stain", "isotope", metal=metal)
-    if not metals:
-        return PanelEntry(name, note="the name holds no letters or digits")
     note = "no antibody is named beside the metal; if it carries one, say which"
     return PanelEntry(name, None, metal, "background", "isotope", "", note, metal=metal, keep=False)

@@ -183,7 +183,7 @@ class Registry:
         for pattern, form in ((_PHOSPHO, "phosphorylated"), (_CLEAVED, "cleaved")):
             rest = pattern.sub("", text, count=1)
             found = self._exact(rest) if rest != text else None
-            if found and found.target.accession and found.target.form in ("", form):
+            if found and found.target.accession and found.target.form in ("", "cocktail", form):
                 return _in_form(found, form)
         return None
 
