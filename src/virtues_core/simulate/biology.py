@@ -31,7 +31,7 @@ STATES = ("proliferating", "activated", "hypoxic", "interferon", "mesenchymal", 
 LEAK = 0.012
 """Level of a marker in cells that do not express it."""
 
-SPACING_UM = np.array([14.0, 8.6, 9.6, 7.8, 6.0, 5.5, 5.8, 6.4, 7.4])
+SPACING_UM = np.array([14.0, 8.6, 9.6, 7.8, 6.0, 5.2, 5.5, 6.2, 7.4])
 """Least distance between cell centres in each niche."""
 
 

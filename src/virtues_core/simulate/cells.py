@@ -186,7 +186,7 @@ def _draw_states(
     usual = np.select([niches == HUB, niches == TUMOUR, niches == T_ZONE], [0.85, 0.55, 0.04], 0.15)
     active = (chance < usual) & (killer | (helper & (rng.random(len(types)) < 0.6)))
     state["activated"] = active * rng.uniform(0.4, 1, len(types))
-    deep = 1 / (1 + np.exp(-(depth - 42 - 10 * patchy) / 7))
+    deep = 1 / (1 + np.exp(-(depth.clip(-99, 999) - 42 - 10 * patchy) / 7))
     state["hypoxic"] = tumour * deep * rng.uniform(0.6, 1, len(types))
     state["interferon"] = _interferon(rng, points, types, killer)
     rim = np.exp(-np.maximum(depth, 0) / 9) / (1 + np.exp(-3 * (patchy - 0.6)))

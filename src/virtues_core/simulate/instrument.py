@@ -144,7 +144,8 @@ def stain(
             expected += np.float32(spill[other, index]) * signals[other]
         expected += np.float32(panel.autofluorescence * channel.gain) * soft_tissue
         dirt = channel.background * batch.background[index]
-        expected += np.float32(dirt) * (0.55 + 0.45 * soft_tissue)
+        gas = channel.marker is None  # the same everywhere; else dirt sticks to tissue
+        expected += np.float32(dirt) * (1 if gas else 0.55 + 0.45 * soft_tissue)
         expected *= shading
         pixels[index] = _detect(rng, expected, panel)
     return pixels

@@ -190,7 +190,7 @@ def _fibres(rng: np.random.Generator, inside: NDArray[np.bool_], layout: Layout)
 def _basement(rng: np.random.Generator, layout: Layout) -> FloatImage:
     around_nests = np.exp(-((layout.tumour_depth + 1) ** 2) / 3)
     outer = layout.wall_distance - np.maximum(layout.wall_thickness, 2.5)
-    around_vessels = np.exp(-(outer**2) / 4)
+    around_vessels = np.where(layout.wall_distance > 1, np.exp(-(outer**2) / 4), 0)
     stroma = np.isin(layout.niches, (STROMA, MARGIN, SUPPRESSIVE, VESSEL))
     gaps = 1 / (1 + np.exp(-3 * (smooth_noise(rng, layout.niches.shape, 18) + 0.8)))
     sheet = np.maximum(around_nests * gaps, around_vessels) + 0.06 * stroma
