@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from virtues_core.errors import CheckpointError, MarkerError
+from virtues_core.errors import CheckpointError, MarkerError, VirtuesError
 from virtues_core.markers import MarkerEmbeddings
 
 
@@ -141,11 +141,28 @@ def test_vectors_cannot_be_changed_from_outside():
     assert made["A"].tolist() == [1, 1, 1, 1]
 
 
-def test_saving_leaves_a_good_file_alone_when_it_fails(tmp_path):
-    from virtues_core.errors import VirtuesError
+@pytest.fixture
+def full_disk():
+    """No file can grow beyond a kilobyte, as on a disk that is nearly full."""
+    resource = pytest.importorskip("resource", reason="file size limits are a POSIX feature")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
+
+def test_a_full_disk_leaves_the_good_file_alone(tmp_path, full_disk):
+    path = tmp_path / "markers.safetensors"
+    _some("A").save(path)
+    good = path.read_bytes()
+    full_disk()
+    with pytest.raises(VirtuesError, match=r"could not write 'markers.safetensors'.*free some"):
+        MarkerEmbeddings.stand_in(["A", "B"]).save(path)
+    assert path.read_bytes() == good
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_folder_that_cannot_be_made_is_explained(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("not a folder")
     with pytest.raises(VirtuesError, match="could not write"):
         _some("A").save(blocker / "markers.safetensors")
-    assert blocker.read_text() == "not a folder"

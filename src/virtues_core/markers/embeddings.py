@@ -168,6 +168,7 @@ class MarkerEmbeddings:
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file: key → (dim,) float32, stand-ins and origin as metadata."""
+        from safetensors import SafetensorError
         from safetensors.numpy import save_file
 
         metadata = {
@@ -175,7 +176,10 @@ class MarkerEmbeddings:
             _ORIGIN_ENTRY: self.origin,
         }
         with replacing(Path(path)) as new:
-            save_file(dict(self.vectors), new, metadata=metadata)
+            try:
+                save_file(dict(self.vectors), new, metadata=metadata)
+            except SafetensorError as error:  # how it says that the disk is full
+                raise OSError(*error.args) from error
 
 
 def _checked(key: str, vector: NDArray[Any]) -> NDArray[np.float32]:
