@@ -8,7 +8,7 @@ The same numbers come out of every backend:
 """
 
 import importlib.util
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -82,30 +82,74 @@ def _attend_full(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], *, acro
         table = torch.unflatten(x, 0, (-1, inner))  # (outer, inner, heads, d)
         return table.permute(1, 2, 0, 3) if across else table.transpose(1, 2)
 
-    attended = scaled_dot_product_attention(sequences(q), sequences(k), sequences(v))
+    attended = attend_sequences(sequences(q), sequences(k), sequences(v))
     table = attended.permute(2, 0, 1, 3) if across else attended.transpose(1, 2)
     return torch.reshape(table, q.shape)
 
 
 def _attend_padded(q: Tensor, k: Tensor, v: Tensor, groups: Groups) -> Tensor:
     """Gather sequences of nearly one length into padded batches, attend, put the rows back."""
-    rows, results = [], []
-    for bucket in groups.buckets:
-        if bucket.rows.shape[1] == 1:  # a token alone attends to itself
-            rows.append(bucket.rows.flatten())
-            results.append(v[bucket.rows.flatten()])
+    padding = groups.padding
+    tables = [_Gather.apply(x, padding.rows, padding.place) for x in (q, k, v)]
+    attended = []
+    sizes = [bucket.count * bucket.length for bucket in padding.buckets]
+    for bucket, *flat in zip(
+        padding.buckets, *(table.split(sizes) for table in tables), strict=True
+    ):
+        if bucket.length == 1:  # a token alone attends to itself
+            attended.append(flat[2])
             continue
+        shape = (bucket.count, bucket.length)
         mask = None if bucket.valid is None else bucket.valid[:, None, None, :]
-        query, key, value = (x[bucket.rows].transpose(1, 2) for x in (q, k, v))
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2)
-        if bucket.valid is None:
-            rows.append(bucket.rows.flatten())
-            results.append(attended.flatten(0, 1))
-        else:
-            rows.append(bucket.rows[bucket.valid])
-            results.append(attended[bucket.valid])
-    back = torch.argsort(torch.cat(rows))
-    return torch.cat(results)[back]
+        query, key, value = (torch.unflatten(x, 0, shape).transpose(1, 2) for x in flat)
+        attended.append(attend_sequences(query, key, value, mask).transpose(1, 2).flatten(0, 1))
+    back: Tensor = _Ungather.apply(torch.cat(attended), padding.place)
+    return back
+
+
+class _Gather(torch.autograd.Function):
+    """Take rows to their padded places. Padding gets no gradient, so that backward is a gather."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor, place: Tensor) -> Tensor:  # noqa: D102
+        ctx.save_for_backward(place)
+        return x.index_select(0, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: D102
+        (place,) = ctx.saved_tensors
+        return grad.index_select(0, place), None, None
+
+
+class _Ungather(torch.autograd.Function):
+    """Take padded rows back to their own places; backward puts zeros on padding."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, place: Tensor) -> Tensor:  # noqa: D102
+        ctx.save_for_backward(place)
+        ctx.rows = len(x)
+        return x.index_select(0, place)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+        (place,) = ctx.saved_tensors
+        table = grad.new_zeros(ctx.rows, *grad.shape[1:])
+        return table.index_copy_(0, place, grad), None
+
+
+def attend_sequences(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Attend in sequences of one length: q (S, heads, L, d), k and v (S, heads, M, d).
+
+    ``mask`` is bool, broadcast to (S, heads, L, M), True = attend. In training on a CPU, 16-bit
+    input is attended in float32: the backward pass in bfloat16 is the slower one there.
+    """
+    if q.device.type == "cpu" and torch.is_grad_enabled():
+        with torch.autocast("cpu", enabled=False):
+            attended = scaled_dot_product_attention(
+                q.float(), k.float(), v.float(), attn_mask=mask
+            )
+        return attended.to(q.dtype)
+    return scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
 def _attend_varlen(q: Tensor, k: Tensor, v: Tensor, groups: Groups, backend: Backend) -> Tensor:

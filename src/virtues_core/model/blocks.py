@@ -36,12 +36,8 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project rows (N, D) to q, k, v, each (N, heads, d); q and k are turned by position."""
         qkv = torch.unflatten(_by_chunks(self._project, x), -1, (3, self.num_heads, -1))
-        if rotation is None:
-            q, k, v = qkv.unbind(1)
-        else:
-            q, k = rotate(qkv[:, :2], rotation).unbind(1)
-            v = qkv[:, 2]
-        return q, k, v
+        q, k, v = qkv.unbind(1)
+        return (q, k, v) if rotation is None else (rotate(q, rotation), rotate(k, rotation), v)
 
     def queries(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
         """Project rows (N, D) to q (N, heads, d) alone."""

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import embedding
 
+from virtues_core.model.attention import attend_sequences
 from virtues_core.model.blocks import Block, Blocks
 from virtues_core.model.config import ModelConfig
 from virtues_core.model.encoder import Encoded, channel_rows
@@ -45,12 +46,14 @@ class Decoder(nn.Module):
         """
         layout = encoded.layout
         sample, row = self._pairs(encoded, channels)
-        x = self._channel_tokens(encoded, row)
-        summary = torch.unflatten(encoded.tokens[: layout.summaries], 0, (layout.batch, -1))
+        rows = len(encoded.tokens) - layout.summaries
+        summaries, tokens = encoded.tokens.split([layout.summaries, rows])
+        x = self._channel_tokens(encoded, tokens, row)
+        summary = torch.unflatten(summaries, 0, (layout.batch, -1))
         rotation = rotation_table(
             *layout.grid, self.config.head_dim, device=x.device, dtype=x.dtype
         )
-        copies = summary[sample]
+        copies = summary.index_select(0, sample)
         for i, block in enumerate(self.blocks):
             last = i == len(self.blocks) - 1
             x, copies = self._step(
@@ -69,17 +72,17 @@ class Decoder(nn.Module):
             first += size
         return torch.tensor(sample, device=device), torch.tensor(row, device=device)
 
-    def _channel_tokens(self, encoded: Encoded, row: Tensor) -> Tensor:
+    def _channel_tokens(self, encoded: Encoded, tokens: Tensor, row: Tensor) -> Tensor:
         """Take encoded tokens where visible, masked ones elsewhere: (P, H · W, D)."""
         layout = encoded.layout
         markers = slice(layout.summaries, len(encoded.tokens))
-        table = encoded.masked[row][:, None].expand(-1, layout.positions, -1)
+        table = encoded.masked.index_select(0, row)[:, None].expand(-1, layout.positions, -1)
         place = row.new_full((sum(layout.sizes),), -1)
         place[row] = torch.arange(len(row), device=row.device)
         pair = place[channel_rows(layout)[markers]]
-        wanted = pair >= 0
+        wanted = (pair >= 0).nonzero().squeeze(1)
         at = pair[wanted] * layout.positions + layout.position[markers][wanted]
-        flat = table.flatten(0, 1).index_copy(0, at, encoded.tokens[markers][wanted])
+        flat = table.flatten(0, 1).index_copy(0, at, embedding(wanted, tokens))
         return torch.unflatten(flat, 0, (len(row), -1))
 
     def _step(
@@ -111,17 +114,18 @@ class Decoder(nn.Module):
             q_s = torch.unflatten(q_s, 0, (-1, positions))
         of_summary = [torch.unflatten(part, 0, (-1, positions)) for part in (k_s, v_s)]
         if shared is not None:
-            of_summary = [part[sample] for part in of_summary]
-            q_s = None if q_s is None else q_s[sample]
+            of_summary = [part.index_select(0, sample) for part in of_summary]
+            q_s = None if q_s is None else q_s.index_select(0, sample)
         query = q if q_s is None else torch.cat([q, q_s], dim=1)
         key, value = (torch.cat(two, dim=1) for two in zip((k, v), of_summary, strict=True))
-        attended = scaled_dot_product_attention(
+        attended = attend_sequences(
             query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         ).transpose(1, 2)
         if last:
             return self._finish(block, x, attended), copies
         both = self._finish(block, torch.cat([x, copies], dim=1), attended)
-        return both[:, :positions], both[:, positions:]
+        ours, theirs = both.split(positions, dim=1)
+        return ours, theirs
 
     @staticmethod
     def _finish(block: Block, x: Tensor, attended: Tensor) -> Tensor:

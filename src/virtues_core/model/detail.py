@@ -33,6 +33,11 @@ class DetailHead(nn.Module):
         )
         self.weights = nn.Linear(config.model_dim, 2 * width)
 
+    def reset_parameters(self) -> None:
+        """Start as if there were no head: the decoder's tokens ask for nothing yet."""
+        nn.init.normal_(self.weights.weight, std=1e-3)
+        nn.init.zeros_(self.weights.bias)
+
     def features(self, image: Tensor, marker_embeddings: Tensor, visible: Tensor) -> Tensor:
         """Features of one sample.
 
@@ -73,7 +78,7 @@ class DetailHead(nn.Module):
         tokens
             (P, H · W positions, D) from the decoder.
         samples
-            For each of the P channels the sample that it belongs to.
+            For each of the P channels the sample that it belongs to, ascending.
         features
             (B, 2 K, Y, X).
 
@@ -86,10 +91,10 @@ class DetailHead(nn.Module):
         patches = features.unfold(2, size, size).unfold(3, size, size)  # (B, 2K, H, W, p, q)
         patches = patches.permute(0, 2, 3, 1, 4, 5).flatten(4).flatten(1, 2)  # (B, HW, 2K, pq)
         weights = self.weights(tokens)  # (P, HW, 2K)
-        mixed = []
-        index = torch.tensor(samples, device=tokens.device)
-        for i in range(len(features)):  # the channels of a sample share its features
-            mine = (index == i).nonzero().squeeze(1)
-            w = weights[mine].transpose(0, 1)  # (HW, P_i, 2K)
-            mixed.append((w @ patches[i]).transpose(0, 1))
+        by_position = weights.transpose(0, 1)  # (HW, P, 2K)
+        counts = torch.bincount(torch.tensor(samples), minlength=len(features)).tolist()
+        mixed = [  # the channels of a sample share its features
+            (w @ of_sample).transpose(0, 1)
+            for w, of_sample in zip(by_position.split(counts, dim=1), patches, strict=True)
+        ]
         return torch.cat(mixed)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 
 from virtues_core.model.attention import Backend, attention
 from virtues_core.model.blocks import Blocks
@@ -102,7 +103,7 @@ class Encoder(nn.Module):
         markers = slice(layout.summaries, None)
         row = channel_rows(layout)[markers]
         visible = flat[row, layout.position[markers]]
-        image = self.patch(visible) + marker[row]
+        image = self.patch(visible) + embedding(row, marker)
         return torch.cat([self.summary_token.expand(layout.summaries, -1), image])
 
 

@@ -18,12 +18,23 @@ BUCKET_STEP = {"h": 16, "v": 2, "f": 64}
 
 @dataclass(frozen=True, eq=False)
 class Bucket:
-    """Sequences of nearly one length, as a padded batch."""
+    """Sequences of nearly one length, as a padded batch of ``count`` x ``length`` rows."""
 
-    rows: Tensor
-    """(S, L) rows of the packed table; padding repeats a sequence's first row."""
+    count: int
+    length: int
     valid: Tensor | None
-    """(S, L) bool, False on padding; None where nothing is padded."""
+    """(count, length) bool, False on padding; None where nothing is padded."""
+
+
+@dataclass(frozen=True, eq=False)
+class Padding:
+    """All sequences as padded batches, one behind the other: M rows in all."""
+
+    buckets: tuple[Bucket, ...]
+    rows: Tensor
+    """(M,) row of the packed table; padding repeats a sequence's first row."""
+    place: Tensor
+    """(N,) where each packed row stands among the M."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +62,7 @@ class Groups:
         return counts[counts > 0]
 
     @cached_property
-    def buckets(self) -> tuple[Bucket, ...]:
+    def padding(self) -> Padding:
         """The sequences as padded batches, for backends that need them."""
         lengths = self.lengths
         starts = torch.cumsum(lengths, 0) - lengths
@@ -59,17 +70,23 @@ class Groups:
             rounded = lengths
         else:
             rounded = -(-lengths // self.step) * self.step
-        made = []
+        buckets, rows, kept = [], [], []
         for size in torch.unique(rounded).tolist():
             chosen = (rounded == size).nonzero().squeeze(1)
             length = lengths[chosen]
             longest = int(length.max())
             within = torch.arange(longest, device=lengths.device)
             valid = within < length[:, None]
+            exact = bool(valid.all())
+            buckets.append(Bucket(len(chosen), longest, None if exact else valid))
             at = starts[chosen][:, None] + torch.where(valid, within, 0)
-            exact = bool((length == longest).all())
-            made.append(Bucket(self.order[at], None if exact else valid))
-        return tuple(made)
+            rows.append(self.order[at].flatten())
+            kept.append(valid.flatten())
+        table = torch.cat(rows)
+        real = torch.cat(kept).nonzero().squeeze(1)
+        place = torch.empty_like(self.order)
+        place[table[real]] = real
+        return Padding(tuple(buckets), table, place)
 
     @cached_property
     def cumulative(self) -> Tensor:

@@ -52,7 +52,7 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     Parameters
     ----------
     x
-        (N, …, heads, d). The head dimension is two halves, row and column; in each half the
+        (N, heads, d). The head dimension is two halves, row and column; in each half the
         first d/4 values are paired with the last d/4.
     rotation
         Of the same N tokens.
@@ -63,8 +63,6 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
         As ``x``.
     """
     cos, sin = rotation
-    if x.ndim == 4:
-        cos, sin = cos[:, None], sin[:, None]
     pairs = torch.unflatten(x, -1, (2, 2, x.shape[-1] // 4))
     first, second = pairs.unbind(-2)
     turned = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-2)

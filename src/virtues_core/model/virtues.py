@@ -54,6 +54,8 @@ class VirTues(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         nn.init.normal_(self.encoder.summary_token, std=0.02)
         nn.init.normal_(self.encoder.masked_token, std=0.02)
+        if self.detail is not None:
+            self.detail.reset_parameters()
 
     def forward(
         self,
