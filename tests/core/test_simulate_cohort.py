@@ -156,6 +156,7 @@ def test_batch_strength_reaches_the_images() -> None:
         ({"patients": 0}, "patients of 1 or more, found 0"),
         ({"patients": 1, "datasets": ("mibi", "codex")}, "patients of 2 or more"),
         ({"tissues_per_patient": 0}, "tissues_per_patient of 1"),
+        ({"seed": -1}, "seed of 0 or more, found -1"),
         ({"size_px": 100}, "size_px of 128 or more, found 100"),
         ({"timepoints": 3}, "timepoints of 1 or 2, found 3"),
         ({"response_rate": 1.0}, "response_rate"),

@@ -361,6 +361,8 @@ def test_fields_have_unit_variance_and_fibres_follow_their_angle() -> None:
 def test_what_cannot_be_simulated_is_refused() -> None:
     with pytest.raises(InputError, match="at least 64 × 64 px, found \\(32, 128\\)"):
         simulate_tissue("mibi", (32, 128))
+    with pytest.raises(InputError, match="seed of 0 or more, found -3"):
+        simulate_cells("mibi", (64, 64), seed=-3)
     with pytest.raises(ConfigError, match=r"out of imc-tumour, .* found 'IMC'"):
         simulate_cells("IMC")
     with pytest.raises(ConfigError, match=r"tumour_fraction from 0 to 1, found 1\.2"):

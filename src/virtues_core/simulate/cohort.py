@@ -73,7 +73,12 @@ class CohortConfig:
             raise ConfigError(message)
         for dataset in self.datasets:
             panel_preset(dataset)
-        whole = {"patients": len(self.datasets), "tissues_per_patient": 1, "size_px": 128}
+        whole = {
+            "patients": len(self.datasets),
+            "tissues_per_patient": 1,
+            "size_px": 128,
+            "seed": 0,
+        }
         for name, least in whole.items():
             if getattr(self, name) < least:
                 message = f"expected {name} of {least} or more, found {getattr(self, name)!r}"

@@ -111,7 +111,11 @@ def _table(cells: Cells, area: NDArray[Any]) -> "pd.DataFrame":
 
 
 def _as_seed(seed: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (seed,) if isinstance(seed, int) else tuple(seed)
+    seeds = tuple(seed) if isinstance(seed, tuple) else (int(seed),)
+    if min(seeds) < 0:
+        message = f"expected a seed of 0 or more, found {seed!r}; choose another"
+        raise InputError(message)
+    return seeds
 
 
 def _expression(seed: tuple[int, ...], cells: Cells, preset: PanelPreset) -> FloatImage:
@@ -190,7 +194,7 @@ def simulate_tissue(
     Raises
     ------
     InputError
-        The tissue is smaller than 64 px.
+        The tissue is smaller than 64 px, or the seed is negative.
     ConfigError
         There is no panel of that name.
 
