@@ -7,6 +7,7 @@ from virtues_core.model.checkpoint import (
     save_checkpoint,
 )
 from virtues_core.model.config import PRESETS, ModelConfig
+from virtues_core.model.segmentation_head import SegmentationHead
 from virtues_core.model.virtues import Output, VirTues, reconstruction_loss
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Checkpoint",
     "ModelConfig",
     "Output",
+    "SegmentationHead",
     "VirTues",
     "demo_checkpoint",
     "load_checkpoint",

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,8 +24,12 @@ from virtues_core.errors import CheckpointError
 from virtues_core.files import replacing
 from virtues_core.markers import MarkerEmbeddings
 from virtues_core.model.config import ModelConfig
+from virtues_core.model.strict import load_strictly
 from virtues_core.model.virtues import VirTues
 from virtues_core.preprocess import Statistics
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
@@ -91,7 +95,10 @@ def load_checkpoint(
     if "encoder.patch_summary_token" in state:
         model.load_published(state)
     else:
-        _load_own(model, state)
+        remedy = (
+            "Expected exactly the weights that its config.json describes; copy the folder again."
+        )
+        load_strictly(model, state, remedy)
     model.to(device=device, dtype=dtype).eval().requires_grad_(requires_grad=False)
     markers = folder / "markers.safetensors"
     embeddings = MarkerEmbeddings.load(markers) if markers.is_file() else MarkerEmbeddings({})
@@ -222,26 +229,7 @@ def _read_torch_file(path: Path) -> Mapping[str, Tensor]:
     return found
 
 
-def _load_own(model: VirTues, state: Mapping[str, Tensor]) -> None:
-    own = model.state_dict()
-    missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    wrong = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
-    for what, keys in (
-        ("lacks", missing),
-        ("has left over", extra),
-        ("has other shapes in", wrong),
-    ):
-        if keys:
-            message = (
-                f"the checkpoint {what}: {', '.join(keys[:5])}"
-                f"{f' and {len(keys) - 5} more' if len(keys) > 5 else ''}. Expected exactly the "
-                "weights that its config.json describes; copy the whole folder again."
-            )
-            raise CheckpointError(message)
-    model.load_state_dict(dict(state))
-
-
-def _statistics_table(statistics: tuple[Statistics, ...]):  # type: ignore[no-untyped-def]
+def _statistics_table(statistics: tuple[Statistics, ...]) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.concat(

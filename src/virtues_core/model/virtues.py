@@ -84,7 +84,7 @@ class VirTues(nn.Module):
         InputError
             Shapes do not fit each other or the model.
         """
-        layout = self._layout(images, marker_embeddings, masks)
+        layout = self.layout(images, marker_embeddings, masks)
         wanted = channels
         if wanted is None:
             wanted = [range(size) for size in layout.sizes]
@@ -118,9 +118,10 @@ class VirTues(nn.Module):
     ) -> Encoded:
         """Run the encoder alone; see `Encoder.forward` for the settings."""
         patches = [self._patch(image) for image in images]
-        return self.encoder(  # type: ignore[no-any-return]
+        encoded: Encoded = self.encoder(
             patches, marker_embeddings, layout, only_summaries=only_summaries, layers=layers
         )
+        return encoded
 
     def load_published(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load weights under the key names of the published checkpoint.
@@ -145,12 +146,19 @@ class VirTues(nn.Module):
 
         return load_checkpoint(source).model
 
-    def _layout(
+    def layout(
         self,
         images: Sequence[Tensor],
         marker_embeddings: Sequence[Tensor],
         masks: Sequence[Tensor] | None,
     ) -> Layout:
+        """Check a batch, as `forward` takes it, and lay out its tokens.
+
+        Raises
+        ------
+        InputError
+            Shapes do not fit each other or the model.
+        """
         patch = self.config.patch_size
         if not images or len(images) != len(marker_embeddings):
             message = (
