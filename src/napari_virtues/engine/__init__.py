@@ -6,6 +6,7 @@ background thread. Big arrays cross through memory-mapped files (`transfer`). Th
 imports Qt or napari, and dies with the window.
 """
 
+from napari_virtues.engine.hub_job import Download, LookUpTerms, Terms
 from napari_virtues.engine.inpaint_job import CohortImage, ImageSource, InpaintJob
 from napari_virtues.engine.messages import (
     Cancelled,
@@ -23,6 +24,7 @@ from napari_virtues.engine.parent import Engine
 __all__ = [
     "Cancelled",
     "CohortImage",
+    "Download",
     "Engine",
     "Event",
     "Failed",
@@ -31,7 +33,9 @@ __all__ = [
     "InpaintJob",
     "Job",
     "Loading",
+    "LookUpTerms",
     "Ready",
     "Started",
+    "Terms",
     "TileDone",
 ]

@@ -1,0 +1,154 @@
+"""What a person chose in the *Inpaint* dock → the job that the engine gets. Knows no Qt."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_virtues.engine import CohortImage, ImageSource, InpaintJob
+from napari_virtues.state import OpenImage
+from virtues_core.errors import InputError
+from virtues_core.image import MultiplexImage
+from virtues_core.infer import InpaintRequest
+from virtues_core.read import read_labels
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.layers import Labels, Layer, Shapes
+
+
+@dataclass(frozen=True, eq=False)
+class RegionSource:
+    """Where a region comes from: a layer of the window, or a mask file."""
+
+    layer: "Layer | None" = None
+    path: Path | None = None
+    drawn: Any = None
+    """What the layer held when Run was pressed."""
+
+    @property
+    def name(self) -> str:
+        """What to call it in a list."""
+        if self.path is not None:
+            return self.path.name
+        return self.layer.name if self.layer is not None else ""
+
+    def frozen(self) -> Self:
+        """Return the source with what its layer holds now, for another thread."""
+        from napari.layers import Labels, Shapes
+
+        if isinstance(self.layer, Labels):
+            return type(self)(self.layer, drawn=np.array(_finest(self.layer)))
+        if isinstance(self.layer, Shapes):
+            return type(self)(self.layer, drawn=_Drawing.of(self.layer))
+        return self
+
+    def mask(self, image: MultiplexImage) -> NDArray[np.bool_]:
+        """Return what is hidden: (Y, X).
+
+        Raises
+        ------
+        InputError
+            The layer has another size, or covers nothing.
+        ReadError
+            The file is missing, damaged, or of another size.
+        """
+        shape = image.shape[1:]
+        if self.path is not None:
+            mask = read_labels(self.path, shape) > 0
+        elif isinstance(self.drawn, _Drawing):
+            mask = self.drawn.mask(image)
+        else:
+            mask = np.asarray(self.drawn) > 0
+        if mask.shape != shape:
+            message = (
+                f"expected a region of the image's size {shape} (y, x) px, found {mask.shape} in "
+                f"{self.name!r}; choose a layer that was drawn on this image"
+            )
+            raise InputError(message)
+        if not mask.any():
+            message = f"{self.name!r} covers nothing of the image; draw what to hide, then run"
+            raise InputError(message)
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class _Drawing:
+    """Shapes, in world coordinates."""
+
+    vertices: tuple[NDArray[Any], ...]
+    kinds: tuple[str, ...]
+
+    @classmethod
+    def of(cls, layer: "Shapes") -> Self:
+        world = tuple(
+            np.stack([np.asarray(layer.data_to_world(v))[-2:] for v in shape])
+            for shape in layer.data
+        )
+        return cls(world, tuple(str(kind) for kind in layer.shape_type))
+
+    def mask(self, image: MultiplexImage) -> NDArray[np.bool_]:
+        from napari.layers import Shapes
+
+        mask = np.zeros(image.shape[1:], dtype=bool)
+        if self.vertices:
+            size = np.asarray(image.pixel_size_um or (1.0, 1.0))
+            pixels = [vertices / size for vertices in self.vertices]
+            drawn = Shapes(pixels, shape_type=list(self.kinds))
+            mask |= drawn.to_masks(mask.shape).any(axis=0)
+        return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Intent:
+    """What was chosen when Run was pressed."""
+
+    opened: OpenImage
+    strategy: str
+    markers: tuple[str, ...]
+    region: RegionSource | None
+    checkpoint: str
+    device: str
+    cohort: tuple[Path, ...] = ()
+    numbers: dict[str, int] = field(default_factory=dict)
+    """Other fields of the request, by name."""
+
+
+def region_sources(viewer: "ViewerModel") -> tuple[RegionSource, ...]:
+    """Return the layers that a region can be taken from."""
+    from napari.layers import Labels, Shapes
+
+    return tuple(
+        RegionSource(layer) for layer in viewer.layers if isinstance(layer, Labels | Shapes)
+    )
+
+
+def job_of(intent: Intent) -> InpaintJob:
+    """Resolve what was chosen into a job. Reads files: not for the GUI's thread.
+
+    Raises
+    ------
+    InputError
+        The region does not fit the image.
+    ReadError
+        The mask file cannot be read.
+    """
+    image = intent.opened.image
+    region = None if intent.region is None else intent.region.mask(image)
+    request = InpaintRequest(
+        strategy=intent.strategy, markers=intent.markers, region=region, **intent.numbers
+    )
+    return InpaintJob(
+        image=ImageSource.of(image),
+        panel=intent.opened.panel,
+        checkpoint=intent.checkpoint,
+        device=intent.device,
+        request=request,
+        cohort=tuple(CohortImage(path) for path in intent.cohort),
+    )
+
+
+def _finest(layer: "Labels") -> Any:
+    return layer.data[0] if layer.multiscale else layer.data
