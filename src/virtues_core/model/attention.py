@@ -8,6 +8,7 @@ The same numbers come out of every backend:
 """
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -90,11 +91,13 @@ def _attend_full(q: Tensor, k: Tensor, v: Tensor, grid: tuple[int, int], *, acro
 def _attend_padded(q: Tensor, k: Tensor, v: Tensor, groups: Groups) -> Tensor:
     """Gather sequences of nearly one length into padded batches, attend, put the rows back."""
     padding = groups.padding
-    tables = [_Gather.apply(x, padding.rows, padding.place) for x in (q, k, v)]
+    gather: Callable[..., Tensor] = _Gather.apply
+    ungather: Callable[..., Tensor] = _Ungather.apply
+    tables = [gather(x, padding.rows, padding.place) for x in (q, k, v)]
     attended = []
     sizes = [bucket.count * bucket.length for bucket in padding.buckets]
     for bucket, *flat in zip(
-        padding.buckets, *(table.split(sizes) for table in tables), strict=True
+        padding.buckets, *(torch.split(table, sizes) for table in tables), strict=True
     ):
         if bucket.length == 1:  # a token alone attends to itself
             attended.append(flat[2])
@@ -103,20 +106,19 @@ def _attend_padded(q: Tensor, k: Tensor, v: Tensor, groups: Groups) -> Tensor:
         mask = None if bucket.valid is None else bucket.valid[:, None, None, :]
         query, key, value = (torch.unflatten(x, 0, shape).transpose(1, 2) for x in flat)
         attended.append(attend_sequences(query, key, value, mask).transpose(1, 2).flatten(0, 1))
-    back: Tensor = _Ungather.apply(torch.cat(attended), padding.place)
-    return back
+    return ungather(torch.cat(attended), padding.place)
 
 
 class _Gather(torch.autograd.Function):
     """Take rows to their padded places. Padding gets no gradient, so that backward is a gather."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor, place: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, x: Tensor, rows: Tensor, place: Tensor) -> Tensor:
         ctx.save_for_backward(place)
         return x.index_select(0, rows)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # noqa: D102
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         (place,) = ctx.saved_tensors
         return grad.index_select(0, place), None, None
 
@@ -125,13 +127,13 @@ class _Ungather(torch.autograd.Function):
     """Take padded rows back to their own places; backward puts zeros on padding."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, place: Tensor) -> Tensor:  # noqa: D102
+    def forward(ctx: Any, x: Tensor, place: Tensor) -> Tensor:
         ctx.save_for_backward(place)
         ctx.rows = len(x)
         return x.index_select(0, place)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: D102
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         (place,) = ctx.saved_tensors
         table = grad.new_zeros(ctx.rows, *grad.shape[1:])
         return table.index_copy_(0, place, grad), None
@@ -145,9 +147,7 @@ def attend_sequences(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
     """
     if q.device.type == "cpu" and torch.is_grad_enabled():
         with torch.autocast("cpu", enabled=False):
-            attended = scaled_dot_product_attention(
-                q.float(), k.float(), v.float(), attn_mask=mask
-            )
+            attended = scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=mask)
         return attended.to(q.dtype)
     return scaled_dot_product_attention(q, k, v, attn_mask=mask)
 

@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+_STATISTICS = ("dataset", "channel", "key", "mean", "std")
 _PICKLES = {".pt", ".pth", ".ckpt", ".bin"}
+_DAMAGED = (AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,6 +178,10 @@ def _read_config(path: Path) -> dict[str, Any]:
             "Update napari-virtues."
         )
         raise CheckpointError(message)
+    for name, kind in (("model", dict), ("trained_keys", list)):
+        if not isinstance(described.get(name, kind()), kind):
+            message = f"{path}: expected {name!r} to be a {kind.__name__}. Restore the file."
+            raise CheckpointError(message)
     return described
 
 
@@ -217,7 +223,7 @@ def _read_torch_file(path: Path) -> Mapping[str, Tensor]:
 
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (pickle.UnpicklingError, *_DAMAGED) as error:
         message = (
             f"{path.name} holds more than weights, or is damaged, and was not opened: running "
             "what a pickle holds is not safe. Ask for the weights as .safetensors."
@@ -255,9 +261,12 @@ def _read_statistics(path: Path) -> tuple[Statistics, ...]:
     import pandas as pd
 
     try:
-        table = pd.read_parquet(path, columns=["dataset", "channel", "key", "mean", "std"])
+        table = pd.read_parquet(path, columns=list(_STATISTICS))
     except (OSError, ValueError, KeyError) as error:
-        message = f"{path}: expected columns dataset, channel, key, mean, std ({error})."
+        message = (
+            f"{path}: expected a table with the columns {', '.join(_STATISTICS)} ({error}). "
+            "Copy the checkpoint's folder again."
+        )
         raise CheckpointError(message) from error
     return tuple(
         Statistics(

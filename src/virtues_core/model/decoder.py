@@ -47,7 +47,7 @@ class Decoder(nn.Module):
         layout = encoded.layout
         sample, row = self._pairs(encoded, channels)
         rows = len(encoded.tokens) - layout.summaries
-        summaries, tokens = encoded.tokens.split([layout.summaries, rows])
+        summaries, tokens = torch.split(encoded.tokens, [layout.summaries, rows])
         x = self._channel_tokens(encoded, tokens, row)
         summary = torch.unflatten(summaries, 0, (layout.batch, -1))
         rotation = rotation_table(
@@ -124,7 +124,7 @@ class Decoder(nn.Module):
         if last:
             return self._finish(block, x, attended), copies
         both = self._finish(block, torch.cat([x, copies], dim=1), attended)
-        ours, theirs = both.split(positions, dim=1)
+        ours, theirs = torch.split(both, positions, dim=1)
         return ours, theirs
 
     @staticmethod
