@@ -1,0 +1,163 @@
+"""Run the model on tiles: in batches, halved when memory runs out, stopped when asked to."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from virtues_core.errors import DeviceError, VirtuesError
+from virtues_core.model import Checkpoint
+
+_ASK_EVERY_S = 0.05
+
+
+class Cancelled(VirtuesError):
+    """The one who asked for it has called it off; nothing was written."""
+
+
+def never() -> bool:
+    """Say that nobody cancels."""
+    return False
+
+
+class Runner:
+    """Predicts tiles with one checkpoint.
+
+    Parameters
+    ----------
+    checkpoint
+        The model, on its device and in its type.
+    batch_size
+        Tiles that go through the model at once; halved for good when memory runs out.
+    cancelled
+        Asked between and within batches.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        batch_size: int = 8,
+        cancelled: Callable[[], bool] = never,
+    ) -> None:
+        self.batch_size = max(1, batch_size)
+        self.patch_px = checkpoint.config.patch_size
+        self._model = checkpoint.model
+        self._cancelled = cancelled
+        self._asked = 0.0
+
+    def predict(
+        self,
+        tiles: Sequence[NDArray[np.float32]],
+        embeddings: NDArray[np.float32],
+        masks: Sequence[NDArray[np.bool_]],
+        channels: Sequence[int],
+    ) -> NDArray[np.float32]:
+        """Reconstruct some channels of some tiles.
+
+        Parameters
+        ----------
+        tiles
+            T × (C, S, S) model units.
+        embeddings
+            (C, E) marker embeddings.
+        masks
+            T × (C, S/p, S/p) bool, True = hidden from the model.
+        channels
+            K positions to decode.
+
+        Returns
+        -------
+        numpy.ndarray
+            (T, K, S, S) float32, model units.
+
+        Raises
+        ------
+        Cancelled
+            ``cancelled()`` said so.
+        DeviceError
+            Not even one tile fits in memory.
+        """
+        done: list[NDArray[np.float32]] = []
+        start = 0
+        with self._interruptible():
+            while start < len(tiles):
+                self._ask(at_once=True)
+                part = slice(start, start + self.batch_size)
+                try:
+                    done.append(self._forward(tiles[part], embeddings, masks[part], channels))
+                except (torch.OutOfMemoryError, RuntimeError) as error:
+                    self._halve(error)
+                    continue
+                start = part.stop
+        side = tiles[0].shape[-1] if len(tiles) else 0
+        return np.concatenate(done) if done else np.empty((0, len(channels), side, side), "f4")
+
+    def _forward(
+        self,
+        tiles: Sequence[NDArray[np.float32]],
+        embeddings: NDArray[np.float32],
+        masks: Sequence[NDArray[np.bool_]],
+        channels: Sequence[int],
+    ) -> NDArray[np.float32]:
+        weight = next(self._model.parameters())
+
+        def moved(values: NDArray[np.float32]) -> torch.Tensor:
+            tensor = torch.from_numpy(np.ascontiguousarray(values))
+            return tensor.to(device=weight.device, dtype=weight.dtype)
+
+        markers = moved(embeddings)
+        with torch.inference_mode():
+            output = self._model(
+                [moved(tile) for tile in tiles],
+                [markers] * len(tiles),
+                [torch.from_numpy(np.ascontiguousarray(m)).to(weight.device) for m in masks],
+                [list(channels)] * len(tiles),
+            )
+            result: NDArray[np.float32] = (
+                torch.stack(list(output.reconstruction)).to("cpu", torch.float32).numpy()
+            )
+        return result
+
+    def _halve(self, error: RuntimeError) -> None:
+        """Go on with half the batch where memory ran out; pass any other error on."""
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate" not in str(error):
+            raise error
+        if self.batch_size == 1:
+            message = (
+                "the device's memory does not hold one tile "
+                f"({str(error).splitlines()[0]}). Close other programs, use fewer channels, or "
+                "run on the CPU."
+            )
+            raise DeviceError(message) from error
+        self.batch_size //= 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _ask(self, *, at_once: bool = False) -> None:
+        now = time.monotonic()
+        if at_once or now - self._asked >= _ASK_EVERY_S:
+            self._asked = now
+            if self._cancelled():
+                message = "cancelled before it was done; nothing was written"
+                raise Cancelled(message)
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ask for cancellation before every linear layer, so that a long batch ends soon."""
+
+        def before(_module: nn.Module, _inputs: Any) -> None:
+            self._ask()
+
+        linear = [m for m in self._model.modules() if isinstance(m, nn.Linear)]
+        hooks = [module.register_forward_pre_hook(before) for module in linear]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
