@@ -4,6 +4,7 @@ from virtues_core.markers import DNA_KEY, Panel
 
 NUCLEAR = "#4a6bff"
 """Blue, bright enough to read on black."""
+BACKGROUND = "#9aa0a6"
 PALETTE = (
     "#2ee66b",  # green
     "#ff4fd8",  # magenta
@@ -21,23 +22,22 @@ FIRST_SHOWN = 4
 
 
 def default_colors(panel: Panel) -> tuple[str, ...]:
-    """Give each channel a colour: nuclear stains blue, proteins in turn, the rest grey.
+    """Give each channel a colour: nuclear stains blue, background grey, the others in turn.
+
+    Those that are shown first (`first_channels`) get the colours that differ most.
 
     Examples
     --------
     >>> default_colors(Panel.from_names(["DNA1_Ir191", "CD8a", "CD20"]))
-    ('#4a6bff', '#2ee66b', '#ff4fd8')
+    ('#4a6bff', '#ff4fd8', '#2ee66b')
     """
-    colors, used = [], 0
-    for entry in panel.entries:
-        if entry.key == DNA_KEY:
-            colors.append(NUCLEAR)
-        elif entry.status == "background":
-            colors.append("#9aa0a6")
-        else:
-            colors.append(PALETTE[used % len(PALETTE)])
-            used += 1
-    return tuple(colors)
+    nuclear = {i: NUCLEAR for i, entry in enumerate(panel.entries) if entry.key == DNA_KEY}
+    in_turn = [i for i in first_channels(panel, len(panel)) if i not in nuclear]
+    colors = nuclear | {i: PALETTE[n % len(PALETTE)] for n, i in enumerate(in_turn)}
+    return tuple(
+        BACKGROUND if entry.status == "background" else colors[i]
+        for i, entry in enumerate(panel.entries)
+    )
 
 
 def first_channels(panel: Panel, most: int = FIRST_SHOWN) -> tuple[int, ...]:

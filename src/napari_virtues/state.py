@@ -205,11 +205,27 @@ class AppState:
             self._active = image
             self.active_changed.emit(image)
 
-    def add(self, image: MultiplexImage, panel: Panel | None = None) -> OpenImage:
-        """Open an image and make it the active one; the same image is opened only once."""
+    def add(
+        self,
+        image: MultiplexImage,
+        panel: Panel | None = None,
+        shown: Iterable[int] = (),
+    ) -> OpenImage:
+        """Open an image and make it the active one; the same image is opened only once.
+
+        Parameters
+        ----------
+        image
+            The image.
+        panel
+            What its channels measure; found out from their names by default.
+        shown
+            Channels that are ticked from the start, where the image was not open.
+        """
         found = self.find(image)
         if found is None:
             found = OpenImage(image, panel)
+            found.shown = tuple(shown)
             self._images = (*self._images, found)
             self.image_added.emit(found)
         self.active = found
@@ -306,9 +322,9 @@ class AppState:
         link = link_of(layer)
         if link is None:
             return
-        image = self.find(link.image) or self.add(link.image)
-        if link.channel is not None:
-            image.show(link.channel)
+        channels = () if link.channel is None else (link.channel,)
+        image = self.find(link.image) or self.add(link.image, shown=channels)
+        image.shown = (*image.shown, *channels)
 
 
 _STATES: "WeakKeyDictionary[ViewerModel, AppState]" = WeakKeyDictionary()

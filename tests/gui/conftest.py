@@ -32,9 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def viewer(
-    qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Any]:
+def viewer(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A napari window of a fixed size, with settings of its own."""
     monkeypatch.setenv("VIRTUES_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "napari.yaml"))

@@ -52,6 +52,7 @@ class Background(QObject):
     def close(self) -> None:
         """Drop what waits, and the result of what is being done."""
         self._closed = True
+        self._pending = 0
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _hand_over(self, answers: "Answers", future: "Future[Any]") -> None:

@@ -75,7 +75,7 @@ class ImagesForm(QWidget):
         layout.addLayout(_row(self.name_label, self.name_box))
         layout.addWidget(self.summary)
         layout.addSpacing(4)
-        layout.addLayout(_row(self.search, self.hide_all))
+        layout.addLayout(_row(self.search, self.to_check, self.hide_all))
         layout.addWidget(self.table, stretch=1)
         layout.addSpacing(4)
         to = QLabel("to")
@@ -100,7 +100,6 @@ class ImagesForm(QWidget):
                 self.load_panel_button,
                 self.save_panel_button,
                 None,
-                self.to_check,
             )
         )
 

@@ -1,5 +1,6 @@
 """Keeps the viewer's layers as the state says: one for each ticked channel, no others."""
 
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -9,14 +10,14 @@ from numpy.typing import NDArray
 
 from napari_virtues._widgets.background import Background
 from napari_virtues.layers import (
-    LoadedChannel,
     channel_layer,
     contrast_limits,
     load_channel,
     ramp,
     sample_of,
 )
-from napari_virtues.state import AppState, OpenImage, link_of
+from napari_virtues.state import AppState, ChannelDisplay, OpenImage, link_of
+from virtues_core.image import MultiplexImage
 
 if TYPE_CHECKING:
     from napari.layers import Image, Layer
@@ -81,26 +82,29 @@ class LayerSync:
         for channel in image.shown:
             if self.layer(image, channel) is None and (image, channel) not in self._loading:
                 self._loading.add((image, channel))
-                work = partial(load_channel, image.image, channel)
+                work = partial(_read, image.image, channel, image.display(channel))
                 self._background.run(
                     work, partial(self._add, image), partial(self._give_up, image, channel)
                 )
 
-    def _add(self, image: OpenImage, loaded: LoadedChannel) -> None:
-        self._loading.discard((image, loaded.channel))
-        wanted = loaded.channel in image.shown and image in self._state.images
-        if not wanted or self.layer(image, loaded.channel) is not None:
+    def _add(self, image: OpenImage, ready: "ReadyLayer") -> None:
+        channel = ready.channel
+        self._loading.discard((image, channel))
+        wanted = channel in image.shown and image in self._state.images
+        if not wanted or self.layer(image, channel) is not None:
             return
-        data, attributes, _ = channel_layer(image.image, loaded, image.display(loaded.channel))
+        attributes = ready.attributes
         if len(self._state.images) > 1:
             attributes["name"] += f" · {image.image.name}"
         attributes["visible"] = image is self._state.active
         first = not self._layers_of(image)
-        layer = self._viewer.add_image(data, **attributes)
+        layer = self._viewer.add_image(ready.data, **attributes)
         if not layer.visible:
             self._hidden.setdefault(image, WeakSet()).add(layer)
         elif first:
             self._viewer.fit_to_view(layers=[layer])
+        if image.display(channel) != ready.display:  # changed while the pixels were read
+            self._restyle(image, channel)
 
     def _layers_of(self, image: OpenImage) -> "list[Layer]":
         return [layer for layer in self._viewer.layers if self._state.image_of(layer) is image]
@@ -150,6 +154,21 @@ class LayerSync:
         image = None if link is None else self._state.find(link.image)
         if image is not None and link.channel is not None:
             image.hide(link.channel)
+
+
+@dataclass(frozen=True)
+class ReadyLayer:
+    """A channel's layer, all but added."""
+
+    channel: int
+    display: ChannelDisplay
+    data: Any
+    attributes: dict[str, Any]
+
+
+def _read(image: MultiplexImage, channel: int, display: ChannelDisplay) -> ReadyLayer:
+    data, attributes, _ = channel_layer(image, load_channel(image, channel), display)
+    return ReadyLayer(channel, display, data, attributes)
 
 
 def _limits(pixels: NDArray[Any], percentiles: tuple[float, float]) -> list[float]:

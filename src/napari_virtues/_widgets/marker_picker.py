@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtWidgets import QLabel, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
 
@@ -42,7 +42,7 @@ class MarkerPicker(QWidget):
     def set_panel(self, panel: Panel | None) -> None:
         """List the channels of a panel that are for the model; ticks stay where names stay."""
         ticked = set(self.chosen)
-        self.list.blockSignals(True)
+        blocker = QSignalBlocker(self.list)
         self.list.clear()
         for entry in panel.entries if panel is not None else ():
             if entry.key is None:
@@ -57,7 +57,7 @@ class MarkerPicker(QWidget):
             state = Qt.CheckState.Checked if entry.name in ticked else Qt.CheckState.Unchecked
             item.setCheckState(state)
             self.list.addItem(item)
-        self.list.blockSignals(False)
+        blocker.unblock()
         self._filter(self.search.text())
         self._on_tick()
 

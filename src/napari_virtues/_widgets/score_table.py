@@ -1,9 +1,10 @@
 """The numbers of an inpainting, a row a marker."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableWidgetItem, QWidget
 
@@ -18,13 +19,14 @@ FIXED = {
     "Method": "What the reconstruction was made with: the better one on images held out",
 }
 BASELINES = {
-    "mean": ("Mean", "Pearson of the mean of the visible pixels"),
-    "visible_mean": ("Mean", "Pearson of the mean of the visible pixels"),
-    "nearest": ("Nearest", "Pearson of the most correlated other marker"),
-    "best_marker": ("Nearest", "Pearson of the most correlated other marker"),
-    "most_correlated": ("Nearest", "Pearson of the most correlated other marker"),
+    "mean_visible": ("Mean", "Pearson of the mean of the visible pixels"),
+    "best_other": ("Best other", "Pearson of the most correlated other marker"),
     "ridge": ("Ridge", "Pearson of ridge regression on the other markers"),
+    "model": ("Model", "Pearson of the model's own reconstruction"),
 }
+
+
+METHODS = {"model": "model", "ridge": "ridge", "ridge+model": "ridge + model"}
 
 
 def number(value: float | None) -> str:
@@ -35,7 +37,7 @@ def number(value: float | None) -> str:
     >>> number(0.7264), number(None), number(float("nan"))
     ('0.73', '–', '–')
     """
-    return "–" if value is None or value != value else f"{value:.2f}"  # noqa: PLR0124 - NaN
+    return "–" if value is None or math.isnan(value) else f"{value:.2f}"
 
 
 class ScoreTable(QTableWidget):
@@ -55,10 +57,10 @@ class ScoreTable(QTableWidget):
 
     def set_scores(self, scores: Sequence["MarkerScore"]) -> None:
         """Show other numbers; nothing is selected afterwards."""
-        self.blockSignals(True)
+        blocker = QSignalBlocker(self)
         self.clear()
-        baselines = list(dict.fromkeys(name for score in scores for name in score.baselines))
-        headers = [*list(FIXED.items())[:4], *(_baseline(n) for n in baselines)]
+        ways = list(dict.fromkeys(name for score in scores for name in other_ways(score)))
+        headers = [*list(FIXED.items())[:4], *(BASELINES[way] for way in ways)]
         headers.append(("Method", FIXED["Method"]))
         self.setColumnCount(len(headers))
         self.setRowCount(len(scores))
@@ -67,8 +69,8 @@ class ScoreTable(QTableWidget):
             item.setToolTip(tip)
             self.setHorizontalHeaderItem(column, item)
         for row, score in enumerate(scores):
-            self._fill(row, score, baselines)
-        self.blockSignals(False)
+            self._fill(row, score, ways)
+        blocker.unblock()
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setStretchLastSection(True)
@@ -81,17 +83,18 @@ class ScoreTable(QTableWidget):
             if self.item(row, 0).text() == channel:
                 self.selectRow(row)
 
-    def _fill(self, row: int, score: "MarkerScore", baselines: Sequence[str]) -> None:
-        best = max([v for v in score.baselines.values() if v == v], default=None)  # noqa: PLR0124
+    def _fill(self, row: int, score: "MarkerScore", ways: Sequence[str]) -> None:
+        others = other_ways(score)
+        best = max([r for r in others.values() if not math.isnan(r)], default=-1.0)
         texts = [score.channel, number(score.pearson), number(score.f1), number(score.coverage)]
-        texts += [number(score.baselines.get(name)) for name in baselines]
-        texts.append(score.method)
+        texts += [number(others.get(way)) for way in ways]
+        texts.append(METHODS[score.method])
         for column, text in enumerate(texts):
             item = QTableWidgetItem(text)
             if 0 < column < len(texts) - 1:
                 right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
                 item.setTextAlignment(right)
-            if column == 1 and (best is None or (score.pearson or 0) >= best):
+            if column == 1 and score.pearson >= best:
                 font = item.font()
                 font.setBold(True)
                 item.setFont(font)
@@ -104,5 +107,7 @@ class ScoreTable(QTableWidget):
             self.chosen.emit(self.item(rows.pop(), 0).text())
 
 
-def _baseline(name: str) -> tuple[str, str]:
-    return BASELINES.get(name, (name.replace("_", " ").capitalize(), f"Pearson of {name}"))
+def other_ways(score: "MarkerScore") -> dict[str, float]:
+    """Return the Pearson of what the result is compared with; the model too, if it was not used."""
+    own = {} if score.method == "model" else {"model": score.model_pearson}
+    return {**score.baselines, **own}

@@ -219,10 +219,8 @@ class ImagesDock(ImagesForm):
 
     def _opened(self, opened: tuple[MultiplexImage, Panel, tuple[str, ...]]) -> None:
         image, panel, names = opened
-        entry = self.state.add(image, panel)
-        self._names[entry] = names
-        self._list_names(entry)
-        entry.shown = first_channels(panel)
+        entry = self.state.add(image, panel, first_channels(panel))
+        self._found_names(entry, names)
 
     def _on_active(self, image: OpenImage | None) -> None:
         self.table.panel.set_image(image)
