@@ -40,25 +40,14 @@ class ResultPlanes:
 def result_planes(result: "InpaintResult", channel: str) -> ResultPlanes:
     """Prepare the layers of one marker. Slow for large images: not for the GUI's thread.
 
-    Where a pixel was visible the reconstruction shows what was measured, the difference and the
-    uncertainty are zero. Truth and reconstruction share their contrast, and zero lies in the
-    middle of the difference's.
+    The uncertainty is the width of the 80 % interval. Where a pixel was visible the reconstruction
+    shows what was measured, and difference and uncertainty are zero. Truth and reconstruction
+    share their contrast, and zero lies in the middle of the difference's.
     """
-    k = list(result.channels).index(channel)
-    hidden = np.asarray(result.masked[k])
-    prediction = np.asarray(result.prediction[k])
-    width = np.where(hidden, result.upper[k] - result.lower[k], 0).astype(np.float32)
-    if result.truth is None:
-        return ResultPlanes(
-            channel,
-            (
-                ("reconstruction", prediction, _range(prediction)),
-                ("uncertainty", width, (0.0, _range(width)[1])),
-            ),
-        )
-    truth = np.asarray(result.truth[k], dtype=np.float32)
-    painted = np.where(hidden, prediction, truth).astype(np.float32)
+    k = result.channels.index(channel)
+    truth, painted = result.truth[k], result.prediction[k]
     difference = painted - truth
+    width = result.upper[k] - result.lower[k]
     shared = _range(truth)
     most = max(float(np.percentile(np.abs(sample_of(difference)), 99.5)), 1e-3)
     return ResultPlanes(

@@ -1,5 +1,6 @@
 """Words and files for an inpainting. Knows no Qt."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,41 +11,52 @@ from virtues_core.read import write_ome_tiff
 if TYPE_CHECKING:
     from virtues_core.infer import InpaintResult, MarkerScore
 
+WAYS = {
+    "model": "the model alone",
+    "ridge": "ridge regression on the other markers",
+    "ridge+model": "ridge regression with the model's reconstruction as one more regressor",
+    "mean_visible": "the mean of the visible pixels",
+    "best_other": "the most correlated other marker",
+}
+
 
 def verdict(score: "MarkerScore") -> str:
-    """Say in a sentence what was used for a marker, and why."""
-    best = {k: v for k, v in score.baselines.items() if v == v}  # noqa: PLR0124 - without NaN
-    text = f"{score.channel}: made with {score.method}"
-    if score.pearson == score.pearson and best:  # noqa: PLR0124
-        name = max(best, key=lambda k: best[k])
-        by = score.pearson - best[name]
-        way = "better" if by >= 0 else "worse"
-        text += f", {abs(by):.2f} {way} than {name.replace('_', ' ')} (Pearson)"
-    return f"{text}. {score.note}".strip()
+    """Say in a few sentences what a marker was painted with, and how it compares."""
+    used = WAYS[score.method].removesuffix(" alone")
+    text = f"{score.channel}: painted by {used}"
+    known = {name: r for name, r in score.baselines.items() if not math.isnan(r)}
+    if known and not math.isnan(score.pearson):
+        name = max(known, key=lambda way: known[way])
+        by = score.pearson - known[name]
+        text += f", {abs(by):.2f} {'above' if by >= 0 else 'below'} {WAYS[name]} (Pearson)"
+    note = f" {score.note[0].upper()}{score.note[1:]}." if score.note else ""
+    return f"{text}.{note}"
 
 
 def save_result(
     result: "InpaintResult", path: Path, pixel_size_um: tuple[float, float] | None
 ) -> Path:
-    """Write reconstruction, interval and truth of each marker as the channels of an OME-TIFF.
+    """Write each marker as it was painted, its 80 % interval and its truth, in counts.
+
+    Returns
+    -------
+    pathlib.Path
+        The OME-TIFF; ``.ome.tiff`` is added to a name without such an ending.
 
     Raises
     ------
     VirtuesError
         The file cannot be written; what stood there is untouched.
     """
-    if not path.name.lower().endswith((".tif", ".tiff")):
+    if not path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         path = path.with_name(f"{path.name}.ome.tiff")
-    planes, names = [], []
-    for k, channel in enumerate(result.channels):
-        parts = {
-            "counts": result.prediction_counts,
-            "lower": result.lower,
-            "upper": result.upper,
-            "prediction": result.prediction,
-        }
-        for part, stack in parts.items():
-            planes.append(np.asarray(stack[k], dtype=np.float32))
-            names.append(f"{channel} {part}")
-    write_ome_tiff(path, np.stack(planes), names, pixel_size_um)
+    parts = {
+        "": result.prediction_counts,
+        " lower": result.lower_counts,
+        " upper": result.upper_counts,
+        " truth": result.truth_counts,
+    }
+    names = [f"{channel}{part}" for channel in result.channels for part in parts]
+    planes = np.stack(list(parts.values()), axis=1).reshape(len(names), *result.truth.shape[1:])
+    write_ome_tiff(path, planes, names, pixel_size_um)
     return path

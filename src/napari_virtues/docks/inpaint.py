@@ -48,7 +48,7 @@ WEIGHTS = "Weights (*.safetensors *.pt);;All files (*)"
 class InpaintDock(InpaintForm):
     """Asks the engine for an inpainting and shows what comes."""
 
-    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:  # noqa: F821, UP037
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:  # noqa: F821
         super().__init__()
         self.viewer = unwrapped(napari_viewer)
         self.state = AppState.of(self.viewer)

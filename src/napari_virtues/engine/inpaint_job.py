@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtues.engine import messages
@@ -12,7 +11,7 @@ from virtues_core.image import MultiplexImage
 from virtues_core.markers import Panel
 
 if TYPE_CHECKING:
-    from virtues_core.infer import InpaintRequest, InpaintResult
+    from virtues_core.infer import InpaintRequest, InpaintResult, TileDone
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,22 +102,20 @@ class InpaintJob:
         checkpoint = worker.checkpoint(self.checkpoint, self.device)
         worker.emit(messages.Loading("image"))
         image = self.image.open()
-        result = inpaint(
+        return inpaint(
             image,
             self.panel,
             checkpoint,
             self.request,
             fit_images=tuple(other.open() for other in self.cohort),
-            on_tile=lambda tile: worker.emit(_tile(tile, self.request.markers)),
+            on_tile=lambda tile: worker.emit(_tile(tile)),
             cancelled=worker.cancelled,
         )
-        return result
 
 
 def _same_size(source: ImageSource, found: MultiplexImage) -> bool:
     return len(source.channels) == len(found.channels)
 
 
-def _tile(tile: Any, channels: tuple[str, ...]) -> messages.TileDone:
-    prediction = np.asarray(tile.prediction, dtype=np.float32)
-    return messages.TileDone(tile.index, tile.total, tuple(tile.origin), channels, prediction)
+def _tile(tile: "TileDone") -> messages.TileDone:
+    return messages.TileDone(tile.index, tile.total, tile.origin, tile.channels, tile.prediction)
