@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -15,18 +16,29 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain_command(
-    run_dir: Path = typer.Option(..., "--run-dir", help="Folder of the run; checkpoint/ in it."),
-    images: list[str] = typer.Option(
-        [], "--images", help="Image files; a pattern in quotes, or several times."
-    ),
-    data: list[Path] = typer.Option([], "--data", help="spora folders; several times."),
-    config: Path | None = typer.Option(None, "--config", help="YAML file of settings."),
-    minutes: float | None = typer.Option(None, "--minutes", help="Train for so long."),
-    embeddings: Path | None = typer.Option(
-        None, "--embeddings", help="Marker embeddings: safetensors, or a folder of ACCESSION.pt."
-    ),
-    resume: bool = typer.Option(False, "--resume", help="Go on with the run in --run-dir."),
-    quiet: bool = typer.Option(False, "--quiet", help="Print only the end."),
+    *,
+    run_dir: Annotated[
+        Path, typer.Option("--run-dir", help="Folder of the run; checkpoint/ in it.")
+    ],
+    images: Annotated[
+        list[str] | None,
+        typer.Option("--images", help="Image files; a pattern in quotes, or several times."),
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="spora folders; several times.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file of settings.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Train for so long.")] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            "--embeddings", help="Marker embeddings: safetensors, or a folder of ACCESSION.pt."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --run-dir.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only the end.")] = False,
 ) -> None:
     """Train VirTues on your images; Ctrl-C saves first, --resume goes on."""
     from virtues_core.markers import MarkerEmbeddings
@@ -40,11 +52,9 @@ def pretrain_command(
     recipe = TrainConfig() if config is None else TrainConfig.from_yaml(config)
     if minutes is not None:
         recipe = dataclasses.replace(recipe, max_minutes=minutes, max_steps=None)
-    sources = sources_of_images(_expand(images)) if images else sources_of_spora(data)
+    sources = sources_of_images(_expand(images)) if images else sources_of_spora(data or [])
     known = None if embeddings is None else MarkerEmbeddings.load(embeddings)
-    result = pretrain(
-        recipe, sources, run_dir, embeddings=known, resume=resume, quiet=quiet
-    )
+    result = pretrain(recipe, sources, run_dir, embeddings=known, resume=resume, quiet=quiet)
     if result.stand_ins:
         typer.echo(
             f"Without a protein embedding, trained by name only: {', '.join(result.stand_ins)}. "

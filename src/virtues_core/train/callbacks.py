@@ -69,13 +69,17 @@ class StopOnSignal(Callback):
         self.received: str | None = None
         self._before: dict[int, Any] = {}
 
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002, E501
-        """Take over the signals, in the main thread only."""
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Take over the signals, after Lightning has, in the main thread only."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._note)
 
-    def teardown(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:  # noqa: ARG002, E501
+    def on_train_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
         """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -88,7 +92,7 @@ class StopOnSignal(Callback):
         if self.received is not None:
             trainer.should_stop = True
 
-    def _note(self, number: int, frame: object) -> None:  # noqa: ARG002
+    def _note(self, number: int, frame: object) -> None:
         self.received = signal.Signals(number).name
 
 
@@ -149,7 +153,7 @@ class MetricsFile(Callback):
         append_row(self.run_dir / "metrics.csv", row)
         write_status(self.run_dir, "running", progress=pl_module.progress, step=step)
         if not self.quiet:
-            print(  # noqa: T201 - progress on the terminal
+            print(
                 f"step {step}  {100 * pl_module.progress:3.0f} %  loss {row['loss']:.4f}"
                 + (f"  validation {row['val_loss']:.4f}" if row["val_loss"] != "" else "")
                 + f"  {row['crops_per_s']:.1f} crops/s  {row['minutes']:.1f} min",

@@ -34,7 +34,9 @@ class MaskingConfig:
     def __post_init__(self) -> None:
         for name in ("independent", "marker", "niche"):
             if not getattr(self, name) >= 0:
-                message = f"masking.{name}: expected a weight of 0 or more, got {getattr(self, name)}"
+                message = (
+                    f"masking.{name}: expected a weight of 0 or more, got {getattr(self, name)}"
+                )
                 raise ConfigError(message)
         if not self.independent + self.marker + self.niche > 0:
             message = "masking: expected one of independent, marker, niche to have a weight above 0"
@@ -125,9 +127,7 @@ class TrainConfig:
                 raise ConfigError(message)
         self._check_ranges()
         if self.precision not in {"32-true", "16-mixed", "bf16-mixed"}:
-            message = (
-                f"precision: expected 32-true, 16-mixed or bf16-mixed, got {self.precision!r}"
-            )
+            message = f"precision: expected 32-true, 16-mixed or bf16-mixed, got {self.precision!r}"
             raise ConfigError(message)
         if self.crop_px % self.model.patch_size or self.crop_px > self.subimage_px:
             message = (

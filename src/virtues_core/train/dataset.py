@@ -82,9 +82,8 @@ class CropDataset(Dataset[Sample]):
         self.config = config
         self.training = training
         self._embeddings = [torch.from_numpy(embeddings.stack(i.keys)) for i in self.images]
-        self._windows = np.concatenate(
-            [np.full(windows_of(image, config), i) for i, image in enumerate(self.images)]
-        )
+        counts = [windows_of(image, config) for image in self.images]
+        self._windows = np.repeat(np.arange(len(counts)), counts)
 
     @property
     def epoch_length(self) -> int:

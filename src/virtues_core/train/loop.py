@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import logging
 import platform
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,20 +101,21 @@ def pretrain(
     module = Pretraining(config, VirTues(config.model), _steps(config, train_set))
     signals, metrics = StopOnSignal(), MetricsFile(run_dir, quiet=quiet)
     saver = StateSaver(run_dir / STATE, config.checkpoint_every_steps)
-    trainer = _trainer(config, run_dir, module.steps, [Clock(), signals, metrics, saver])
-    done = 0 if state is None else int(state["global_step"])
-    truncate_rows(run_dir / "metrics.csv", done)
-    loaders = _loaders(
-        config, train_set, CropDataset(validation, table, config, training=False), done, trainer
-    )
-    write_status(run_dir, "running", progress=0.0, step=done)
-    with warnings.catch_warnings():
-        _quieten()
-        # the state is our own file; weights_only loads it without running anything
-        trainer.fit(module, *loaders, ckpt_path=None if state is None else run_dir / STATE,
-                    weights_only=True)  # fmt: skip
-    saver.save(trainer)
-    metrics.write(trainer, module)
+    with _quiet_lightning():
+        trainer = _trainer(config, run_dir, module.steps, [Clock(), signals, metrics, saver])
+        done = 0 if state is None else int(state["global_step"])
+        truncate_rows(run_dir / "metrics.csv", done)
+        held_out = CropDataset(validation, table, config, training=False)
+        loaders = _loaders(config, train_set, held_out, done, trainer)
+        write_status(run_dir, "running", progress=0.0, step=done)
+        trainer.fit(
+            module,
+            *loaders,
+            ckpt_path=None if state is None else run_dir / STATE,
+            weights_only=True,
+        )
+        saver.save(trainer)
+        metrics.write(trainer, module)
     kept = {key: table[key] for key in data.keys}
     checkpoint = Checkpoint(
         model=module.model.eval(),
@@ -247,8 +250,14 @@ def _trainer(
             logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
             callbacks=callbacks,
         )
-    except (RuntimeError, ValueError, lightning.fabric.utilities.exceptions.MisconfigurationException) as error:  # noqa: E501
-        message = f"cannot train with accelerator {config.accelerator!r} x {config.devices}: {error}"
+    except (
+        RuntimeError,
+        ValueError,
+        lightning.fabric.utilities.exceptions.MisconfigurationException,
+    ) as error:
+        message = (
+            f"cannot train with accelerator {config.accelerator!r} x {config.devices}: {error}"
+        )
         raise VirtuesError(message) from error
 
 
@@ -284,15 +293,24 @@ def _loaders(
     return [loader, check]
 
 
-def _quieten() -> None:
-    """Silence what Lightning says of choices made here on purpose."""
-    for text in (
-        ".*does not have many workers.*",
-        ".*could not be inferred.*",
-        ".*lr_scheduler.step.*",
-        ".*is not supported.*",
-    ):
-        warnings.filterwarnings("ignore", text)
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence what Lightning says of choices made here on purpose, and its advertisements."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for text in (
+                ".*does not have many workers.*",
+                ".*have no `val_dataloader`.*",
+                ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+                ".*`weights_only` was not set.*",
+            ):
+                warnings.filterwarnings("ignore", text)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _card(

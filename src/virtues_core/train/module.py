@@ -43,13 +43,13 @@ class Pretraining(lightning.LightningModule):
         """Count minutes from now; what came before (reading, compiling) is not training."""
         self._started = time.monotonic()
 
-    def training_step(self, batch: Sequence[Sample], batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Sequence[Sample], batch_idx: int) -> Tensor:
         """Give the mean squared error over all pixels of the decoded channels."""
         loss = self.loss(batch)
         self.log("loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
 
-    def validation_step(self, batch: Sequence[Sample], batch_idx: int) -> Tensor:  # noqa: ARG002
+    def validation_step(self, batch: Sequence[Sample], batch_idx: int) -> Tensor:
         """Give the same on the fixed crops of the validation."""
         loss = self.loss(batch)
         self.log("val_loss", loss, prog_bar=True, batch_size=len(batch), sync_dist=True)

@@ -20,6 +20,7 @@ from virtues_core.preprocess import (
     upper_quantiles,
 )
 from virtues_core.read import image_names, read_image
+from virtues_core.read.spora import SporaDataset
 from virtues_core.train.dataset import TrainingImage
 
 
@@ -74,20 +75,18 @@ def sources_of_images(paths: Sequence[Path]) -> list[Source]:
 
 
 def sources_of_spora(folders: Sequence[Path]) -> list[Source]:
-    """Take the training split of spora folders."""
-    from virtues_core.read.spora import SporaDataset
-
+    """Take the training split of spora folders; channels that failed quality control stay out."""
     found = []
     for folder in folders:
-        dataset = SporaDataset.open(folder)
+        dataset = SporaDataset(folder)
         for tissue in dataset.tissues:
             if tissue.split == "test":
                 continue
-            image = dataset.image(tissue.tissue_id)
+            image = dataset.image(tissue)
             known = Panel.from_names(image.channels).entries
-            given = dataset.accessions(tissue.tissue_id)
             keys = tuple(
-                accession or entry.key for accession, entry in zip(given, known, strict=True)
+                (channel.uniprot_id or entry.key) if channel.qc_pass else None
+                for channel, entry in zip(dataset.channels(tissue), known, strict=True)
             )
             found.append(
                 Source(
@@ -95,7 +94,7 @@ def sources_of_spora(folders: Sequence[Path]) -> list[Source]:
                     keys,
                     tissue.patient_id or tissue.tissue_id,
                     tissue.dataset or folder.name,
-                    dataset.tissue_mask(tissue.tissue_id),
+                    dataset.tissue_mask(tissue, image.shape[1:]),
                 )
             )
     if not found:
