@@ -47,17 +47,20 @@ def viewer(qtbot: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.fixture
-def screenshot(viewer: Any, qtbot: Any) -> Callable[[str], Path | None]:
-    """Write the window to the folder named by VIRTUES_SCREENSHOTS, where there is one."""
+def screenshot(viewer: Any, qtbot: Any) -> Callable[..., Path | None]:
+    """Write the window, or one widget, to the folder named by VIRTUES_SCREENSHOTS, if any."""
 
-    def shoot(name: str) -> Path | None:
+    def shoot(name: str, widget: Any = None) -> Path | None:
         folder = os.environ.get("VIRTUES_SCREENSHOTS")
         if not folder:
             return None
         qtbot.wait(300)
         path = Path(folder) / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        viewer.window.screenshot(path=str(path), canvas_only=False, flash=False)
+        if widget is not None:
+            widget.grab().save(str(path))
+        else:
+            viewer.window.screenshot(path=str(path), canvas_only=False, flash=False)
         return path
 
     return shoot

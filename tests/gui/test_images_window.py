@@ -90,7 +90,7 @@ def test_the_sample_and_the_editor(viewer, dock, qtbot, screenshot):
     editor = dock.edit_channel(0)
     qtbot.waitUntil(editor.isVisible)
     qtbot.keyClicks(editor.protein, "CD8A")
-    screenshot("images_editor")
+    screenshot("images_editor", editor)
     editor.protein.completer().popup().hide()
     editor.accept()
     assert dock.state.active.panel.entries[0].accession == "P01732"

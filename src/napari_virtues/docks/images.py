@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtGui import QColor, QKeySequence, QShortcut
+from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QColorDialog, QFileDialog, QInputDialog
 
 from napari_virtues._widgets.background import Background
@@ -130,7 +130,6 @@ class ImagesDock(ImagesForm):
         self.edit_protein.clicked.connect(self._edit_selected)
         self.load_panel_button.clicked.connect(self._ask_panel)
         self.save_panel_button.clicked.connect(self._ask_panel_target)
-        QShortcut(QKeySequence.StandardKey.Find, self, self.search.setFocus)
 
     # what the user does
 
