@@ -1,7 +1,6 @@
-"""The command that repeats what a dock did."""
+"""The command that repeats what the *Inpaint* dock did."""
 
 import shlex
-from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +13,17 @@ SAVE_FIRST = "IMAGE.ome.tiff"
 REGION = "REGION.tiff"
 """Stands for the mask of a region that was drawn, until it is saved beside a result."""
 OUT = "inpainted.ome.tiff"
-_FIELDS = {
+OPTIONS = {
     "repeats": "--repeats",
     "stride_px": "--stride",
-    "batch_size": "--batch",
+    "batch_size": "--batch-size",
     "seed": "--seed",
 }
+"""Option of each number of a request; left out where it has its default."""
 
 
 def inpaint_command(
-    job: "InpaintJob", *, region: Path | str | None = None, out: Path | str = OUT
+    job: "InpaintJob", *, region: Path | None = None, out: Path | None = None
 ) -> str:
     """Write the ``virtues inpaint`` command that does what a job did.
 
@@ -32,30 +32,29 @@ def inpaint_command(
     job
         What was done.
     region
-        File of the hidden region, where it is known.
+        File of the hidden region, where there is one.
     out
         File that the command shall write.
     """
     request = job.request
-    words: list[Any] = ["virtues", "inpaint", job.image.path or SAVE_FIRST]
-    if request.strategy != "marker":
-        words += ["--strategy", request.strategy]
+    path = job.image.path
+    words: list[Any] = ["virtues", "inpaint", path or SAVE_FIRST]
+    if path is not None and path.name.split(".")[0] != job.image.name:
+        words += ["--image", job.image.name]
     if request.markers:
         words += ["--markers", ",".join(request.markers)]
     if request.region is not None:
         words += ["--region", region or REGION]
-    words += ["--checkpoint", job.checkpoint]
+    if request.strategy != ("marker" if request.region is None else "niche"):
+        words += ["--strategy", request.strategy]
+    if job.checkpoint != "demo":
+        words += ["--checkpoint", job.checkpoint]
     if job.device != "auto":
         words += ["--device", job.device]
-    for other in job.cohort:
-        words += ["--fit", other.path]
+    if job.cohort:
+        words += ["--fit", *(other.path for other in job.cohort)]
     for field in fields(request):
         value = getattr(request, field.name)
-        if field.name in _FIELDS and value != field.default:
-            words += [_FIELDS[field.name], value]
-    return join([*words, "--out", out])
-
-
-def join(words: Sequence[Any]) -> str:
-    """Quote words for a shell."""
-    return shlex.join(str(word) for word in words)
+        if field.name in OPTIONS and value != field.default:
+            words += [OPTIONS[field.name], value]
+    return shlex.join(str(word) for word in [*words, "--out", out or OUT])

@@ -25,7 +25,7 @@ class RegionSource:
 
     layer: "Layer | None" = None
     path: Path | None = None
-    drawn: Any = None
+    drawn: "_Labelled | _Drawing | None" = None
     """What the layer held when Run was pressed."""
 
     @property
@@ -40,7 +40,8 @@ class RegionSource:
         from napari.layers import Labels, Shapes
 
         if isinstance(self.layer, Labels):
-            return type(self)(self.layer, drawn=np.array(_finest(self.layer)))
+            only = self.layer.selected_label if self.layer.show_selected_label else None
+            return type(self)(self.layer, drawn=_Labelled(_finest(self.layer), only))
         if isinstance(self.layer, Shapes):
             return type(self)(self.layer, drawn=_Drawing.of(self.layer))
         return self
@@ -57,21 +58,38 @@ class RegionSource:
         """
         shape = image.shape[1:]
         if self.path is not None:
-            mask = read_labels(self.path, shape) > 0
-        elif isinstance(self.drawn, _Drawing):
-            mask = self.drawn.mask(image)
-        else:
-            mask = np.asarray(self.drawn) > 0
+            return _not_empty(read_labels(self.path, shape) > 0, self.name)
+        if self.drawn is None:
+            message = f"{self.name!r} is neither a Labels nor a Shapes layer; choose another"
+            raise InputError(message)
+        mask = self.drawn.mask(image)
         if mask.shape != shape:
             message = (
                 f"expected a region of the image's size {shape} (y, x) px, found {mask.shape} in "
                 f"{self.name!r}; choose a layer that was drawn on this image"
             )
             raise InputError(message)
-        if not mask.any():
-            message = f"{self.name!r} covers nothing of the image; draw what to hide, then run"
-            raise InputError(message)
-        return mask
+        return _not_empty(mask, self.name)
+
+
+def _not_empty(mask: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
+    if not mask.any():
+        message = f"{name!r} covers nothing of the image; draw what to hide, then run"
+        raise InputError(message)
+    return mask
+
+
+@dataclass(frozen=True, eq=False)
+class _Labelled:
+    """Pixels of a Labels layer."""
+
+    labels: Any
+    only: int | None
+    """The only label that counts; None: all but 0."""
+
+    def mask(self, _image: MultiplexImage) -> NDArray[np.bool_]:
+        labels = np.asarray(self.labels)
+        return labels > 0 if self.only is None else labels == self.only
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from virtues_core.read import write_ome_tiff
+from virtues_core.cli.inpaint import LOWER, UPPER
+from virtues_core.read import write_labels, write_ome_tiff
 
 if TYPE_CHECKING:
     from virtues_core.infer import InpaintResult, MarkerScore
@@ -34,29 +36,48 @@ def verdict(score: "MarkerScore") -> str:
 
 
 def save_result(
-    result: "InpaintResult", path: Path, pixel_size_um: tuple[float, float] | None
-) -> Path:
-    """Write each marker as it was painted, its 80 % interval and its truth, in counts.
+    result: "InpaintResult",
+    region: NDArray[np.bool_] | None,
+    path: Path,
+    pixel_size_um: tuple[float, float] | None,
+) -> tuple[Path, Path | None]:
+    """Write each marker as it was painted, with its 80 % interval, in counts.
+
+    The file is as ``virtues inpaint`` writes it.
+
+    Parameters
+    ----------
+    result
+        What to write.
+    region
+        (Y, X) what was hidden, where it is in no file yet: written beside, ``-region.tiff``.
+    path
+        The OME-TIFF; ``.ome.tiff`` is added to a name without such an ending.
+    pixel_size_um
+        (y, x).
 
     Returns
     -------
-    pathlib.Path
-        The OME-TIFF; ``.ome.tiff`` is added to a name without such an ending.
+    tuple
+        The files of result and region.
 
     Raises
     ------
     VirtuesError
-        The file cannot be written; what stood there is untouched.
+        A file cannot be written; what stood there is untouched.
     """
     if not path.name.lower().endswith((".ome.tif", ".ome.tiff")):
         path = path.with_name(f"{path.name}.ome.tiff")
     parts = {
-        "": result.prediction_counts,
-        " lower": result.lower_counts,
-        " upper": result.upper_counts,
-        " truth": result.truth_counts,
+        "{}": result.prediction_counts,
+        LOWER: result.lower_counts,
+        UPPER: result.upper_counts,
     }
-    names = [f"{channel}{part}" for channel in result.channels for part in parts]
+    names = [part.format(channel) for channel in result.channels for part in parts]
     planes = np.stack(list(parts.values()), axis=1).reshape(len(names), *result.truth.shape[1:])
     write_ome_tiff(path, planes, names, pixel_size_um)
-    return path
+    if region is None:
+        return path, None
+    beside = path.with_name(f"{path.name.split('.')[0]}-region.tiff")
+    write_labels(beside, region.astype(np.uint8), pixel_size_um)
+    return path, beside

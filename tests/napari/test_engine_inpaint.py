@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny_model import simulated_file, tiny_checkpoint
 
 from napari_virtues.engine import (
     Cancelled,
@@ -22,6 +21,7 @@ from napari_virtues.engine import (
     LookUpTerms,
     TileDone,
 )
+from tiny_model import simulated_file, tiny_checkpoint
 from virtues_core.infer import InpaintRequest
 from virtues_core.markers import Panel
 from virtues_core.read import read_image

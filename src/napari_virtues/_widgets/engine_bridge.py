@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtWidgets import QApplication
 
-from napari_virtues.engine import Engine
+from napari_virtues.engine import Engine, Ready
 from napari_virtues.state import unwrapped
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ class EngineBridge(QObject):
     def __init__(self, engine: Engine, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.engine = engine
+        self.devices: tuple[str, ...] = ("cpu",)
+        """Where the model can run: what PyTorch found, once the child is up."""
         engine.event.connect(self._hand_on)
         self.destroyed.connect(engine.close)
         application = QApplication.instance()
@@ -43,6 +45,8 @@ class EngineBridge(QObject):
         return _BRIDGES[viewer]
 
     def _hand_on(self, event: Any) -> None:
+        if isinstance(event, Ready):
+            self.devices = event.devices
         with suppress(RuntimeError):  # the window was destroyed while the event came in
             self.event.emit(event)
 

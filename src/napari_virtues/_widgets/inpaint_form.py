@@ -50,7 +50,10 @@ class InpaintForm(QScrollArea):
         self.image_label = quiet("Open an image to begin.")
         self.strategy = QButtonGroup(self)
         self.picker = MarkerPicker()
-        self.region_box = combo("Labels or Shapes layers: what they cover is hidden")
+        self.region_box = combo(
+            "Labels or Shapes layers: what they cover is hidden. Of a Labels layer with "
+            "'show selected' only the selected label"
+        )
         self.region_file = QPushButton("Mask file…")
         self.region_row = QWidget()
         self.checkpoint_box = combo("The model that paints")
@@ -121,7 +124,7 @@ class InpaintForm(QScrollArea):
         layout.addWidget(self.status)
         layout.addWidget(self.message)
         layout.addWidget(self._results())
-        layout.addStretch()
+        layout.addStretch(1)
         self.setWidget(inside)
 
     def _strategies(self) -> QHBoxLayout:

@@ -4,7 +4,15 @@ from collections.abc import Iterable
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtCore import Signal as QtSignal
-from qtpy.QtWidgets import QLabel, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_virtues._widgets.panel_table import measures
 from virtues_core.markers import Panel
@@ -35,6 +43,7 @@ class MarkerPicker(QWidget):
         layout.addWidget(self.search)
         layout.addWidget(self.list)
         layout.addWidget(self.summary)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.search.textChanged.connect(self._filter)
         self.list.itemChanged.connect(self._on_tick)
         self._nothing = ""

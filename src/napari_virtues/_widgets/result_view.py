@@ -52,6 +52,12 @@ class ResultView(QObject):
         self._form.results.show()
         self._form.table.choose(result.scores[0].channel)
 
+    def step_aside(self) -> None:
+        """Make room for another run: show the image as before, without the last result."""
+        self._form.side_by_side.setChecked(False)
+        for layer in result_layers(self._viewer):
+            layer.visible = False
+
     def show_channel(self, channel: str) -> None:
         """Show the layers of a marker, made now if need be."""
         if self._result is None:

@@ -66,7 +66,9 @@ class TileView:
             return
         self._bar.setRange(0, tile.total)
         self._bar.setValue(tile.index + 1)
-        self._status.setText(f"Tile {tile.index + 1} of {tile.total}{self._time_left(tile)}")
+        last = tile.index + 1 == tile.total
+        left = ", comparing with simpler ways…" if last else self._time_left(tile)
+        self._status.setText(f"Tile {tile.index + 1} of {tile.total}{left}")
         start = time.monotonic()
         if self._layer is None:
             name = f"{tile.channels[0] if tile.channels else 'inpainting'} · in work"

@@ -5,8 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QApplication, QFileDialog, QMenu, QMessageBox
+from qtpy.QtCore import Signal as QtSignal
+from qtpy.QtWidgets import QApplication, QMenu
 
+from napari_virtues._widgets import inpaint_dialogs as dialogs
 from napari_virtues._widgets.background import Background
 from napari_virtues._widgets.engine_bridge import EngineBridge
 from napari_virtues._widgets.inpaint_form import CHECKPOINTS, HUB, STRATEGIES, InpaintForm
@@ -40,13 +42,13 @@ LOADING = {
     "licence": "Asking for the licence…",
     "download": "Downloading the model…",
 }
-IMAGES = "Images (*.tif *.tiff *.btf *.mcd *.txt);;All files (*)"
-MASKS = "Masks (*.tif *.tiff *.png *.npz);;All files (*)"
-WEIGHTS = "Weights (*.safetensors *.pt);;All files (*)"
 
 
 class InpaintDock(InpaintForm):
     """Asks the engine for an inpainting and shows what comes."""
+
+    ended = QtSignal()
+    """A run ended without a result. One with a result is told by ``view.shown``."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:  # noqa: F821
         super().__init__()
@@ -62,13 +64,16 @@ class InpaintDock(InpaintForm):
         self.result: Any = None
         """The last `virtues_core.infer.InpaintResult`."""
         self._opened: OpenImage | None = None
-        self._panel_of: OpenImage | None = None
+        self._listed: list[OpenImage] = []
+        self._turn = 0
         self._number: int | None = None
+        self._region_path: Path | None = None
+        self._saved: tuple[Path | None, Path | None] = (None, None)
         self._then: Callable[[Any], None] = self._finish
         self._connect_widgets()
         self._connect_state()
         self._list_checkpoints()
-        self._list_devices(("cpu",))
+        self._list_devices()
         self._list_regions()
         self._on_strategy()
         self._on_active()
@@ -95,7 +100,8 @@ class InpaintDock(InpaintForm):
             return
         self._set_busy("Preparing…")
         self._opened = intent.opened
-        self.background.run(partial(_attempt, job_of, intent), self._prepared)
+        self._turn += 1
+        self.background.run(partial(_attempt, job_of, intent), partial(self._prepared, self._turn))
 
     def cancel(self) -> None:
         """Stop the run; answers as the Cancel button does."""
@@ -111,19 +117,25 @@ class InpaintDock(InpaintForm):
         if self.job is None:
             message = "nothing was run yet; choose what to hide, then press Run"
             raise InputError(message)
-        region = self.region_box.currentData()
-        path = region.path if isinstance(region, RegionSource) else None
-        return inpaint_command(self.job, region=path)
+        out, region = self._saved
+        return inpaint_command(self.job, region=region or self._region_path, out=out)
 
     def save(self, path: Path | str) -> None:
         """Write the last result as OME-TIFF, in the background."""
-        if self.result is None or self._opened is None:
+        if self.result is None or self.job is None:
             return
-        size = self._opened.image.pixel_size_um
+        drawn = self.job.request.region if self._region_path is None else None
+        size = self.job.image.pixel_size_um
         self.background.run(
-            partial(save_result, self.result, Path(path), size),
-            lambda saved: self.status.setText(f"Saved {saved.name}."),
+            partial(_attempt, save_result, self.result, drawn, Path(path), size), self._on_saved
         )
+
+    def _on_saved(self, outcome: "tuple[Path, Path | None] | VirtuesError") -> None:
+        if isinstance(outcome, VirtuesError):
+            self.message.say(str(outcome))
+            return
+        self._saved = outcome
+        self.status.setText("Saved " + " and ".join(p.name for p in outcome if p) + ".")
 
     def choose_checkpoint(self, name: str) -> None:
         """Choose "demo", a published variant, or the path of a folder or weights file."""
@@ -164,6 +176,7 @@ class InpaintDock(InpaintForm):
             message = "no marker is ticked; tick the marker to hide, then press Run"
             raise InputError(message)
         region = self.region_box.currentData() if strategy == "niche" else None
+        self._region_path = region.path if isinstance(region, RegionSource) else None
         return Intent(
             opened=opened,
             strategy=strategy,
@@ -175,13 +188,13 @@ class InpaintDock(InpaintForm):
             numbers=self.fields.values,
         )
 
-    def _prepared(self, outcome: "InpaintJob | VirtuesError") -> None:
-        if not self.busy:
+    def _prepared(self, turn: int, outcome: "InpaintJob | VirtuesError") -> None:
+        if not self.busy or turn != self._turn:
             return  # cancelled meanwhile
         if isinstance(outcome, VirtuesError):
             self._stop("", str(outcome))
             return
-        self.job = outcome
+        self.job, self._saved = outcome, (None, None)
         if outcome.checkpoint in HUB:
             self._submit(LookUpTerms(outcome.checkpoint), self._ask_licence)
         else:
@@ -190,23 +203,14 @@ class InpaintDock(InpaintForm):
     def _ask_licence(self, terms: Terms) -> None:
         if terms.here:
             self._inpaint()
-        elif self.confirm_licence(terms):
+        elif dialogs.accept_licence(self, terms):
             self._submit(Download(terms.name), lambda _: self._inpaint())
         else:
             self._stop(f"{terms.name} was not downloaded: its licence was not accepted.")
 
-    def confirm_licence(self, terms: Terms) -> bool:
-        """Show a licence and ask whether it is accepted."""
-        answer = QMessageBox.question(
-            self,
-            f"Download {terms.name}?",
-            f"{terms.name} comes from the Hugging Face hub under this licence:\n\n"
-            f"{terms.licence}\n\nAccept it and download the model (about 170 MB)?",
-        )
-        return bool(answer == QMessageBox.StandardButton.Yes)
-
     def _inpaint(self) -> None:
         if self.job is not None and self._opened is not None:
+            self.view.step_aside()
             self.tiles.begin(self._opened.image)
             self._submit(self.job, self._finish)
 
@@ -219,7 +223,7 @@ class InpaintDock(InpaintForm):
 
     def _on_event(self, event: Any) -> None:
         if isinstance(event, Ready):
-            self._list_devices(event.devices)
+            self._list_devices()
         if self._number is None:
             return
         if isinstance(event, Started):
@@ -253,6 +257,7 @@ class InpaintDock(InpaintForm):
         self._set_idle(status)
         self.message.say(problem)
         self.message.setToolTip(detail)
+        self.ended.emit()
 
     def _set_busy(self, status: str) -> None:
         self.status.setText(status)
@@ -290,6 +295,7 @@ class InpaintDock(InpaintForm):
             (layers.inserted, self._list_regions),
             (layers.removed, self._list_regions),
         )
+        self.destroyed.connect(partial(_unlist, self._listed, self._on_panel))
 
     def _on_strategy(self, *_: Any) -> None:
         strategy = list(STRATEGIES)[self.strategy.checkedId()]
@@ -299,15 +305,14 @@ class InpaintDock(InpaintForm):
         )
 
     def _on_active(self, *_: Any) -> None:
-        if self._panel_of is not None:
-            self._panel_of.panel_changed.disconnect(self._on_panel)
-        self._panel_of = self.state.active
-        if self._panel_of is not None:
-            self._panel_of.panel_changed.connect(self._on_panel)
+        _unlist(self._listed, self._on_panel)
+        if self.state.active is not None:
+            self._listed.append(self.state.active)
+            self.state.active.panel_changed.connect(self._on_panel)
         self._on_panel()
 
     def _on_panel(self) -> None:
-        opened = self._panel_of
+        opened = self.state.active
         self.picker.set_panel(opened.panel if opened is not None else None)
         self.run_button.setEnabled(opened is not None and not self.busy)
         if opened is None:
@@ -324,10 +329,10 @@ class InpaintDock(InpaintForm):
         for name, text in CHECKPOINTS.items():
             self.checkpoint_box.addItem(text, name)
 
-    def _list_devices(self, found: tuple[str, ...]) -> None:
+    def _list_devices(self) -> None:
         chosen = self.device_box.currentText()
         self.device_box.clear()
-        self.device_box.addItems(["auto", *found])
+        self.device_box.addItems(["auto", *self.bridge.devices])
         self.device_box.setCurrentText(chosen or "auto")
 
     def _list_regions(self, *_: Any) -> None:
@@ -345,30 +350,19 @@ class InpaintDock(InpaintForm):
         self.region_box.setCurrentIndex(max(0, self.region_box.findText(chosen)))
 
     def _pick_mask(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Mask of what to hide", filter=MASKS)
-        if path:
-            self.choose_mask_file(path)
+        dialogs.ask_mask(self, self.choose_mask_file)
 
     def _pick_cohort(self) -> None:
-        paths, _ = QFileDialog.getOpenFileNames(self, "Other images of the cohort", filter=IMAGES)
-        self.add_cohort(paths)
+        dialogs.ask_images(self, self.add_cohort)
 
     def _pick_folder(self) -> None:
-        path = QFileDialog.getExistingDirectory(self, "Folder of a checkpoint")
-        if path:
-            self.choose_checkpoint(path)
+        dialogs.ask_folder(self, self.choose_checkpoint)
 
     def _pick_weights(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Weights of a model", filter=WEIGHTS)
-        if path:
-            self.choose_checkpoint(path)
+        dialogs.ask_weights(self, self.choose_checkpoint)
 
     def _pick_output(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the result", "inpainted.ome.tiff", "OME-TIFF (*.ome.tiff *.ome.tif)"
-        )
-        if path:
-            self.save(path)
+        dialogs.ask_output(self, self.save)
 
     @telling
     def _copy_command(self, *_: Any) -> None:
@@ -383,3 +377,9 @@ def _attempt(work: Callable[..., Any], *arguments: Any) -> Any:
         return work(*arguments)
     except VirtuesError as error:
         return error
+
+
+def _unlist(listed: list[OpenImage], slot: Callable[[], None], *_: Any) -> None:
+    """Stop listening to the image whose channels were listed."""
+    while listed:
+        listed.pop().panel_changed.disconnect(slot)

@@ -1,0 +1,58 @@
+"""What the *Inpaint* dock asks in dialogs; the answer goes to a function, none where declined."""
+
+from collections.abc import Callable
+
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QWidget
+
+from napari_virtues.engine import Terms
+
+IMAGES = "Images (*.tif *.tiff *.btf *.mcd *.txt);;All files (*)"
+MASKS = "Masks (*.tif *.tiff *.png *.npz);;All files (*)"
+WEIGHTS = "Weights (*.safetensors *.pt);;All files (*)"
+RESULTS = "OME-TIFF (*.ome.tiff *.ome.tif)"
+
+
+def ask_mask(parent: QWidget, use: Callable[[str], None]) -> None:
+    """Ask for the mask of a region."""
+    path, _ = QFileDialog.getOpenFileName(parent, "Mask of what to hide", filter=MASKS)
+    if path:
+        use(path)
+
+
+def ask_images(parent: QWidget, use: Callable[[list[str]], None]) -> None:
+    """Ask for other images of the cohort."""
+    paths, _ = QFileDialog.getOpenFileNames(parent, "Other images of the cohort", filter=IMAGES)
+    if paths:
+        use(paths)
+
+
+def ask_folder(parent: QWidget, use: Callable[[str], None]) -> None:
+    """Ask for a checkpoint's folder."""
+    path = QFileDialog.getExistingDirectory(parent, "Folder of a checkpoint")
+    if path:
+        use(path)
+
+
+def ask_weights(parent: QWidget, use: Callable[[str], None]) -> None:
+    """Ask for a weights file."""
+    path, _ = QFileDialog.getOpenFileName(parent, "Weights of a model", filter=WEIGHTS)
+    if path:
+        use(path)
+
+
+def ask_output(parent: QWidget, use: Callable[[str], None]) -> None:
+    """Ask where to save a result."""
+    path, _ = QFileDialog.getSaveFileName(parent, "Save the result", "inpainted.ome.tiff", RESULTS)
+    if path:
+        use(path)
+
+
+def accept_licence(parent: QWidget, terms: Terms) -> bool:
+    """Show a licence and ask whether it is accepted."""
+    answer = QMessageBox.question(
+        parent,
+        f"Download {terms.name}?",
+        f"{terms.name} comes from the Hugging Face hub under this licence:\n\n"
+        f"{terms.licence}\n\nAccept it and download the model (about 170 MB)?",
+    )
+    return bool(answer == QMessageBox.StandardButton.Yes)

@@ -1,0 +1,246 @@
+"""The Inpaint dock in a real window: by mouse, from a real file to layers and numbers."""
+
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt, QTimer
+
+from tiny_model import simulated_file, tiny_checkpoint
+from virtues_core.read import read_image
+
+
+class Pulse:
+    """Measures the longest gap between two turns of the event loop, in ms."""
+
+    def __init__(self, parent):
+        self.worst = 0.0
+        self._last = time.monotonic()
+        self._timer = QTimer(parent)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.timeout.connect(self._beat)
+        self._timer.start(5)
+
+    def _beat(self):
+        now = time.monotonic()
+        self.worst = max(self.worst, 1000 * (now - self._last))
+        self._last = now
+
+    def restart(self):
+        self.worst, self._last = 0.0, time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("inpaint")
+
+
+@pytest.fixture(scope="module")
+def image_path(folder, request):
+    try:
+        data = request.getfixturevalue("shared_data")
+    except pytest.skip.Exception:
+        return simulated_file(folder / "tissue.ome.tiff", size=384)
+    return data / "spleen_imc" / "r2.ome.tiff"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(folder, image_path):
+    return tiny_checkpoint(folder / "tiny", read_image(image_path).channels)
+
+
+@pytest.fixture
+def marker(image_path):
+    return "CD20_Dy161" if image_path.name.startswith("r2") else "CD20"
+
+
+@pytest.fixture
+def dock(viewer, qtbot, image_path, checkpoint):
+    viewer.open(image_path, plugin="napari-virtues")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-virtues", "Inpaint")
+    qtbot.waitUntil(lambda: dock.device_box.count() > 1, timeout=20_000)
+    dock.choose_checkpoint(str(checkpoint))
+    dock.fields.boxes["repeats"].setValue(1)
+    dock.fields.boxes["batch_size"].setValue(4)
+    qtbot.wait(300)
+    return dock
+
+
+def click(qtbot, button):
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def tick(qtbot, dock, marker):
+    """Search a marker and tick it, as a person does."""
+    qtbot.keyClicks(dock.picker.search, marker[:4])
+    item = dock.picker.item(marker)
+    dock.picker.list.scrollToItem(item)
+    box = dock.picker.list.visualItemRect(item)
+    qtbot.mouseClick(
+        dock.picker.list.viewport(),
+        Qt.MouseButton.LeftButton,
+        pos=QPoint(box.left() + 12, box.center().y()),
+    )
+    assert dock.picker.chosen == (marker,)
+
+
+def names(viewer):
+    return [layer.name for layer in viewer.layers]
+
+
+def finished(dock, viewer, marker):
+    return not dock.busy and f"{marker} · truth" in names(viewer)
+
+
+def test_inpaint_a_marker_by_mouse(viewer, dock, qtbot, marker, screenshot, tmp_path):
+    tick(qtbot, dock, marker)
+    screenshot("inpaint-1-chosen")
+    pulse = Pulse(dock)
+    qtbot.wait(1500)
+    idle = pulse.worst
+    pulse.restart()
+    click(qtbot, dock.run_button)
+    assert dock.busy
+    assert not dock.run_button.isEnabled()
+    qtbot.waitUntil(lambda: any("in work" in name for name in names(viewer)), timeout=60_000)
+    qtbot.waitUntil(lambda: finished(dock, viewer, marker), timeout=60_000)
+    worst = pulse.worst
+    print(f"longest stall: idle {idle:.0f} ms, at work {worst:.0f} ms")
+    screenshot("inpaint-2-done")
+    assert worst < max(100.0, 2 * idle)
+
+    by_part = {x.name.split(" · ")[1]: x for x in viewer.layers if x.name.startswith(marker)}
+    made = [x for x in viewer.layers if " · " in x.name]
+    assert [x.name.split(" · ")[1] for x in reversed(made)] == [
+        "truth",
+        "reconstruction",
+        "difference",
+        "uncertainty",
+    ]
+    assert not any("in work" in name for name in names(viewer))
+    truth, painted = by_part["truth"], by_part["reconstruction"]
+    np.testing.assert_allclose(truth.scale, dock.state.active.image.pixel_size_um)
+    assert [str(unit) for unit in painted.units] == ["micrometer", "micrometer"]
+    assert truth.contrast_limits == painted.contrast_limits
+    low, high = by_part["difference"].contrast_limits
+    assert low == -high
+    np.testing.assert_allclose(by_part["difference"].data, painted.data - truth.data, atol=1e-5)
+    painted.contrast_limits = (0, 1)
+    assert truth.contrast_limits == [0, 1]
+
+    table = dock.table
+    header = [table.horizontalHeaderItem(i).text() for i in range(table.columnCount())]
+    row = dict(zip(header, [table.item(0, i).text() for i in range(len(header))], strict=True))
+    score = dock.result.scores[0]
+    assert row["Marker"] == marker
+    assert row["Pearson"] == f"{score.pearson:.2f}"
+    assert row["F1"] == f"{score.f1:.2f}"
+    assert row["In 80 %"] == f"{score.coverage:.2f}"
+    assert row["Best other"] == f"{score.baselines['best_other']:.2f}"
+    assert row["Method"] == "model"
+    reference = np.corrcoef(painted.data.ravel(), truth.data.ravel())[0, 1]
+    assert score.pearson == pytest.approx(reference, abs=1e-3)
+
+    click(qtbot, dock.command_button)
+    assert dock.command.startswith("virtues inpaint ")
+    assert f"--markers {marker}" in dock.command
+    saved = tmp_path / "out.ome.tiff"
+    dock.save(saved)
+    qtbot.waitUntil(saved.exists, timeout=10_000)
+    again = read_image(saved)
+    assert again.channels[0] == marker
+    np.testing.assert_allclose(again.compute([0])[0], dock.result.prediction_counts[0], rtol=1e-5)
+
+
+def test_side_by_side_and_back(viewer, dock, qtbot, marker, screenshot):
+    before = [x.name for x in viewer.layers if x.visible]
+    assert before
+    tick(qtbot, dock, marker)
+    click(qtbot, dock.run_button)
+    qtbot.waitUntil(lambda: finished(dock, viewer, marker), timeout=60_000)
+    assert viewer.canvas.grid.enabled
+    assert viewer.canvas.grid.actual_shape(viewer.layers) == (2, 2)
+    assert [x.name for x in viewer.layers if x.visible and " · " not in x.name] == []
+    click(qtbot, dock.side_by_side)
+    assert not viewer.canvas.grid.enabled
+    assert set(before) <= {x.name for x in viewer.layers if x.visible}
+    screenshot("inpaint-3-over")
+
+
+def test_cancel_then_kill_then_run_again(viewer, dock, qtbot, marker, screenshot):
+    tick(qtbot, dock, marker)
+    boxes = dock.fields.boxes
+    boxes["stride_px"].setValue(8)
+    boxes["repeats"].setValue(8)
+    click(qtbot, dock.run_button)
+    qtbot.waitUntil(lambda: "Tile" in dock.status.text(), timeout=60_000)
+    screenshot("inpaint-4-at-work")
+    asked = time.monotonic()
+    click(qtbot, dock.cancel_button)
+    qtbot.waitUntil(lambda: dock.status.text() == "Cancelled.", timeout=5_000)
+    assert time.monotonic() - asked < 1.0
+    assert not any("in work" in name for name in names(viewer))
+
+    click(qtbot, dock.run_button)
+    qtbot.waitUntil(lambda: "Tile" in dock.status.text(), timeout=60_000)
+    os.kill(dock.engine.pid, signal.SIGKILL)
+    qtbot.waitUntil(dock.message.isVisible, timeout=5_000)
+    assert "memory" in dock.message.text()
+    assert "2 tiles at once" in dock.message.text()
+    screenshot("inpaint-5-killed")
+
+    boxes["stride_px"].setValue(128)
+    boxes["repeats"].setValue(1)
+    click(qtbot, dock.run_button)
+    qtbot.waitUntil(lambda: finished(dock, viewer, marker), timeout=60_000)
+    assert not dock.message.isVisible()
+
+
+def test_mistakes_are_messages(viewer, dock, qtbot, tmp_path):
+    click(qtbot, dock.run_button)
+    assert "no marker is ticked" in dock.message.text()
+    dock.picker.chosen = dock.picker.choices[:1]
+    dock.choose_checkpoint(str(tmp_path / "nowhere"))
+    click(qtbot, dock.run_button)
+    qtbot.waitUntil(lambda: not dock.busy, timeout=60_000)
+    assert "no checkpoint at" in dock.message.text()
+    assert "Traceback" not in dock.message.text()
+
+
+def test_region_of_a_labels_layer(viewer, dock, qtbot, screenshot):
+    height, width = dock.state.active.image.shape[1:]
+    labels = np.zeros((height, width), dtype=np.int32)
+    labels[64:160, 80:200] = 3
+    viewer.add_labels(labels[:50, :50], name="too small")
+    viewer.add_labels(labels, name="niche", scale=dock.state.active.image.pixel_size_um)
+    click(qtbot, dock.strategy.buttons()[1])
+    dock.region_box.setCurrentText("too small")
+    click(qtbot, dock.run_button)
+    qtbot.waitUntil(lambda: not dock.busy, timeout=60_000)
+    assert "expected a region of the image's size" in dock.message.text()
+    dock.region_box.setCurrentText("niche")
+    click(qtbot, dock.run_button)
+    qtbot.waitUntil(lambda: any("truth" in name for name in names(viewer)), timeout=60_000)
+    np.testing.assert_array_equal(dock.result.masked[0], labels > 0)  # edges lie on patches
+    assert dock.table.rowCount() == len(dock.picker.choices)
+    dock.table.selectRow(2)
+    third = dock.result.scores[2].channel
+    qtbot.waitUntil(lambda: f"{third} · truth" in names(viewer), timeout=10_000)
+    screenshot("inpaint-6-region")
+
+
+def test_the_engine_ends_with_the_window(viewer, dock, qtbot):
+    pid = dock.engine.pid
+    os.kill(pid, 0)
+    viewer.close()
+    qtbot.waitUntil(lambda: _ended(pid), timeout=5_000)
+
+
+def _ended(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
