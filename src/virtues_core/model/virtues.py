@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from virtues_core.errors import InputError
+from virtues_core.model.checks import checked_channels, checked_grid
 from virtues_core.model.config import ModelConfig
 from virtues_core.model.decoder import Decoder
 from virtues_core.model.detail import DetailHead
@@ -85,9 +85,7 @@ class VirTues(nn.Module):
             Shapes do not fit each other or the model.
         """
         layout = self.layout(images, marker_embeddings, masks)
-        wanted = channels
-        if wanted is None:
-            wanted = [range(size) for size in layout.sizes]
+        wanted = checked_channels(channels, layout.sizes)
         encoded = self.encode(
             images, marker_embeddings, layout, only_summaries=_all_hidden(wanted, masks)
         )
@@ -159,38 +157,7 @@ class VirTues(nn.Module):
         InputError
             Shapes do not fit each other or the model.
         """
-        patch = self.config.patch_size
-        if not images or len(images) != len(marker_embeddings):
-            message = (
-                f"expected one table of marker embeddings for each image, and one image at "
-                f"least; got {len(images)} images and {len(marker_embeddings)} tables"
-            )
-            raise InputError(message)
-        height, width = images[0].shape[-2:]
-        if height % patch or width % patch:
-            message = f"expected sides that are multiples of {patch} px, got {height} x {width}"
-            raise InputError(message)
-        grid = (height // patch, width // patch)
-        for i, (image, embedding) in enumerate(zip(images, marker_embeddings, strict=True)):
-            if image.ndim != 3 or image.shape[1:] != (height, width) or not len(image):
-                message = (
-                    f"sample {i}: expected pixels (C, {height}, {width}) with a channel at "
-                    f"least, got {tuple(image.shape)}"
-                )
-                raise InputError(message)
-            expected = (len(image), self.config.marker_embedding_dim)
-            if embedding.shape != expected:
-                message = (
-                    f"sample {i}: expected marker embeddings {expected}, "
-                    f"got {tuple(embedding.shape)}"
-                )
-                raise InputError(message)
-            if masks is not None and masks[i].shape != (len(image), *grid):
-                message = (
-                    f"sample {i}: expected a mask {(len(image), *grid)} in patches, "
-                    f"got {tuple(masks[i].shape)}"
-                )
-                raise InputError(message)
+        grid = checked_grid(images, marker_embeddings, masks, self.config)
         return Layout.of([len(image) for image in images], grid, masks, images[0].device)
 
     def _patch(self, image: Tensor) -> Tensor:
