@@ -9,6 +9,9 @@ import typer
 
 from virtues_core.errors import InputError
 
+CALIBRATION_IMAGES = 8
+"""How many images the intervals are calibrated on after a training."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -41,6 +44,7 @@ def pretrain_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the end.")] = False,
 ) -> None:
     """Train VirTues on your images; Ctrl-C saves first, --resume goes on."""
+    from virtues_core.infer.uncertainty import calibrate_folder
     from virtues_core.markers import MarkerEmbeddings
     from virtues_core.train import TrainConfig
     from virtues_core.train.loop import pretrain
@@ -64,6 +68,10 @@ def pretrain_command(
     if not result.finished:
         typer.echo(f"Stopped and saved after {result.steps} steps; --resume goes on.", err=True)
         raise typer.Exit(130)
+    images_to_calibrate = result.held_out or tuple(source.image for source in sources)
+    calibrate_folder(
+        result.checkpoint, images_to_calibrate[:CALIBRATION_IMAGES], held_out=bool(result.held_out)
+    )
     typer.echo(f"{result.steps} steps; checkpoint in {result.checkpoint}")
 
 

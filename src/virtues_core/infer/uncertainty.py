@@ -1,7 +1,8 @@
 """How sure the model is: spread over visible subsets, turned into calibrated 80 % intervals."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from virtues_core.infer.masks import (
 from virtues_core.infer.predict import Runner, never
 from virtues_core.infer.prepare import TILE_PX, PreparedImage, prepare_image
 from virtues_core.markers import Panel
-from virtues_core.model import Checkpoint
+from virtues_core.model import Checkpoint, load_checkpoint, save_checkpoint
 from virtues_core.preprocess import tile_origins
 
 FORMAT = 1
@@ -122,6 +123,40 @@ def calibrate(
                 gathered[strategy].setdefault(key, []).append(sample)
     tables = {name: _tables(by_key, seed) for name, by_key in gathered.items()}
     return {"format": FORMAT, "level": LEVEL, "repeats": REPEATS, "strategies": tables}
+
+
+def calibrate_folder(
+    folder: Path, images: Sequence[MultiplexImage], *, held_out: bool
+) -> dict[str, Any]:
+    """Calibrate a saved checkpoint and keep the result in it.
+
+    Parameters
+    ----------
+    folder
+        A checkpoint's folder; replaced when the calibration is done.
+    images
+        As in `calibrate`.
+    held_out
+        False where the model was trained on these images: the card then says that the intervals
+        may be too narrow for other tissue.
+
+    Returns
+    -------
+    dict
+        What `calibrate` gave.
+    """
+    checkpoint = load_checkpoint(folder)
+    calibration = calibrate(checkpoint, images)
+    card = checkpoint.card + (
+        f"\n80 % intervals are calibrated on {len(images)} images"
+        + (
+            " that were kept out of training.\n"
+            if held_out
+            else " of the training itself: on other tissue they may be too narrow.\n"
+        )
+    )
+    save_checkpoint(replace(checkpoint, calibration=calibration, card=card), folder)
+    return calibration
 
 
 def stored_table(

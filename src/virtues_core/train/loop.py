@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 from virtues_core import __version__
 from virtues_core.errors import CheckpointError, ConfigError, VirtuesError
 from virtues_core.files import replacing
+from virtues_core.image import MultiplexImage
 from virtues_core.markers import MarkerEmbeddings
 from virtues_core.model import Checkpoint, VirTues, save_checkpoint
 from virtues_core.train.callbacks import (
@@ -55,6 +56,8 @@ class TrainResult:
     """False where a signal stopped it; resume goes on."""
     stand_ins: tuple[str, ...]
     """Marker keys that were trained with a stand-in instead of a protein's embedding."""
+    held_out: tuple[MultiplexImage, ...]
+    """Images of the patients that were kept out of training."""
 
 
 def pretrain(
@@ -132,8 +135,13 @@ def pretrain(
         message = "" if finished else f"stopped by {signals.received}; resume goes on"
         write_status(run_dir, "finished" if finished else "stopped", progress=module.progress,
                      step=trainer.global_step, message=message)  # fmt: skip
+    held = {(image.dataset, image.patient) for image in validation}
     return TrainResult(
-        run_dir / "checkpoint", trainer.global_step, signals.received is None, stand_ins
+        checkpoint=run_dir / "checkpoint",
+        steps=trainer.global_step,
+        finished=signals.received is None,
+        stand_ins=stand_ins,
+        held_out=tuple(s.image for s in sources if (s.dataset, s.patient) in held),
     )
 
 
