@@ -11,6 +11,7 @@
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,15 +125,22 @@ def load_checkpoint(
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write a checkpoint; an older one at that place is replaced when the new one is whole."""
-    from safetensors.torch import save_file
+    """Write a checkpoint; an older one at that place is replaced when the new one is whole.
+
+    Raises
+    ------
+    VirtuesError
+        The disk is full or the folder cannot be written; the older one is untouched.
+    """
+    from safetensors.torch import save
 
     with replacing(folder) as new:
         new.mkdir()
         weights = {
             k: v.detach().cpu().contiguous() for k, v in checkpoint.model.state_dict().items()
         }
-        save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
+        # written by Python, whose error on a full disk says what it is
+        (new / WEIGHTS).write_bytes(save(weights, metadata={"format": "pt"}))
         described = {
             "format": FORMAT,
             "model": checkpoint.config.to_dict(),
@@ -222,7 +230,8 @@ def _read_torch_file(path: Path) -> Mapping[str, Tensor]:
     import pickle
 
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of a pickle by another program
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, *_DAMAGED) as error:
         message = (
             f"{path.name} holds more than weights, or is damaged, and was not opened: running "
