@@ -1,13 +1,13 @@
 """The transformer block that encoder and decoder are made of."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from virtues_core.model.config import ModelConfig
-from virtues_core.model.rope import Rotation, rotate
+from virtues_core.model.rope import Rotation, rotate, rotate_in_place
 
 CHUNK_ROWS = 1024
 """Rows that inference on a CPU takes at a time: their hidden layer stays in the cache."""
@@ -35,8 +35,19 @@ class Block(nn.Module):
         self, x: Tensor, rotation: Rotation | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Project rows (N, D) to q, k, v, each (N, heads, d); q and k are turned by position."""
-        qkv = torch.unflatten(_by_chunks(self._project, x), -1, (3, self.num_heads, -1))
-        q, k, v = qkv.unbind(1)
+        width = self.qkv.out_features
+        if _in_chunks(x):
+            flat = x.new_empty(len(x), width)
+            for rows in _chunks(len(x)):
+                piece = flat[rows]
+                torch.addmm(self.qkv.bias, self.norm1(x[rows]), self.qkv.weight.T, out=piece)
+                if rotation is not None:
+                    both = torch.unflatten(piece, -1, (3 * self.num_heads, -1))
+                    rotate_in_place(both[:, : 2 * self.num_heads], rotation, rows)
+            q, k, v = torch.unflatten(flat, -1, (3, self.num_heads, -1)).unbind(1)
+            return q, k, v
+        projected = self.qkv(self.norm1(x))
+        q, k, v = torch.unflatten(projected, -1, (3, self.num_heads, -1)).unbind(1)
         return (q, k, v) if rotation is None else (rotate(q, rotation), rotate(k, rotation), v)
 
     def queries(self, x: Tensor, rotation: Rotation | None = None) -> Tensor:
@@ -55,16 +66,19 @@ class Block(nn.Module):
 
     def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Add what was attended (N, heads, d) to rows x (N, D), then the feed-forward."""
-        return _by_chunks(self._finish, x, attended.flatten(1))
-
-    def _project(self, x: Tensor) -> Tensor:
-        projected: Tensor = self.qkv(self.norm1(x))
-        return projected
-
-    def _finish(self, x: Tensor, attended: Tensor) -> Tensor:
-        x = x + self.out(attended)
-        x = x + self.contract(nn.functional.gelu(self.expand(self.norm2(x))))
-        return x
+        if not _in_chunks(x):
+            x = x + self.out(attended.flatten(1))
+            hidden = nn.functional.gelu(self.expand(self.norm2(x)))
+            added: Tensor = self.contract(hidden)
+            return x + added
+        done = torch.empty_like(x)
+        for rows in _chunks(len(x)):
+            piece = done[rows]
+            torch.addmm(self.out.bias, attended[rows].flatten(1), self.out.weight.T, out=piece)
+            piece += x[rows]
+            hidden = nn.functional.gelu(self.expand(self.norm2(piece)))
+            piece += self.contract(hidden)
+        return done
 
 
 class Blocks(nn.ModuleList):
@@ -77,10 +91,15 @@ class Blocks(nn.ModuleList):
         return cast("Iterator[Block]", super().__iter__())
 
 
-def _by_chunks(function: Callable[..., Tensor], *tables: Tensor) -> Tensor:
-    """Apply a row-wise function; without gradients on a CPU, a cache-sized piece at a time."""
-    first = tables[0]
-    if torch.is_grad_enabled() or first.device.type != "cpu" or len(first) <= CHUNK_ROWS:
-        return function(*tables)
-    pieces = zip(*(torch.split(table, CHUNK_ROWS) for table in tables), strict=True)
-    return torch.cat([function(*piece) for piece in pieces])
+def _in_chunks(x: Tensor) -> bool:
+    """Without gradients on a CPU a table is taken a cache-sized piece at a time, in place."""
+    return (
+        not torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and len(x) > CHUNK_ROWS
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _chunks(rows: int) -> Iterator[slice]:
+    return (slice(start, start + CHUNK_ROWS) for start in range(0, rows, CHUNK_ROWS))

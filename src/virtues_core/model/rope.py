@@ -67,3 +67,14 @@ def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     first, second = pairs.unbind(-2)
     turned = torch.stack((first * cos - second * sin, second * cos + first * sin), dim=-2)
     return turned.flatten(-3)
+
+
+def rotate_in_place(x: Tensor, rotation: Rotation, rows: slice) -> None:
+    """Turn queries and keys (n, heads, d) where they lie; they are these rows of the table."""
+    cos, sin = rotation.cos[rows], rotation.sin[rows]
+    pairs = torch.unflatten(x, -1, (2, 2, x.shape[-1] // 4))
+    first, second = pairs.unbind(-2)
+    turned = first * cos
+    turned.addcmul_(second, sin, value=-1)
+    second.mul_(cos).addcmul_(first, sin)
+    first.copy_(turned)

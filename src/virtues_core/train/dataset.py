@@ -178,7 +178,7 @@ def windows_of(image: TrainingImage, config: TrainConfig) -> int:
         )
         raise InputError(message)
     fit = math.prod(max(1, side // config.subimage_px) for side in image.tissue.shape)
-    return fit * config.subimages_per_fit
+    return int(fit) * config.subimages_per_fit
 
 
 def split_by_patient(

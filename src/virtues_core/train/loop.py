@@ -113,7 +113,8 @@ def pretrain(
         write_status(run_dir, "running", progress=0.0, step=done)
         trainer.fit(
             module,
-            *loaders,
+            loaders[0],
+            loaders[1] if len(loaders) > 1 else None,
             ckpt_path=None if state is None else run_dir / STATE,
             weights_only=True,
         )
