@@ -120,7 +120,8 @@ def fit_intervals(sample: Sample, *, level: float = LEVEL, seed: int = 0) -> Int
     """Fit a table on pixels with known truth.
 
     The widening factor is found by leaving out each image in turn: tables fitted on the others
-    must hold ``level`` of its pixels, over all images together. With one image it is 1.
+    must hold ``level`` of its pixels, over all images together. With one image the table must hold
+    them of its own.
 
     Parameters
     ----------
@@ -142,16 +143,13 @@ def fit_intervals(sample: Sample, *, level: float = LEVEL, seed: int = 0) -> Int
         generator = np.random.default_rng(seed)
         sample = sample.take(generator.choice(sample.truth.size, MOST_PIXELS, replace=False))
     table = _tabulate(sample, level)
-    groups = np.unique(sample.group)
-    if len(groups) < 2:
-        return table
     held = []
-    for group in groups:
+    for group in np.unique(sample.group):
         inside = sample.group == group
         rest, left = sample.take(~inside), sample.take(inside)
         if rest.truth.size >= LEAST_PIXELS:
             held.append((_tabulate(rest, level), left))
-    return _with_scale(table, _scale(held, level)) if held else table
+    return _with_scale(table, _scale(held or [(table, sample)], level))
 
 
 def coverage(

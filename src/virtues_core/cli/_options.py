@@ -1,0 +1,105 @@
+"""What several commands have in common: checkpoints, devices, options with several values."""
+
+import glob
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
+
+from virtues_core.errors import DeviceError, InputError
+
+if TYPE_CHECKING:
+    from virtues_core.model import Checkpoint
+
+
+class FitCommand(TyperCommand):
+    """A command whose ``--fit`` takes all the values up to the next option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments, with ``--fit A B`` taken for ``--fit A --fit B``."""
+        return super().parse_args(ctx, spread("--fit", args))
+
+
+def spread(option: str, args: Sequence[str]) -> list[str]:
+    """Repeat an option before each of its values.
+
+    Examples
+    --------
+    >>> spread("--fit", ["x", "--fit", "a", "b", "--json", "o"])
+    ['x', '--fit', 'a', '--fit', 'b', '--json', 'o']
+    """
+    result: list[str] = []
+    within = False
+    for arg in args:
+        if arg.startswith("--"):
+            within = arg == option
+            if not within:
+                result.append(arg)
+        elif within:
+            result += [option, arg]
+        else:
+            result.append(arg)
+    return result
+
+
+def expand(patterns: Sequence[str]) -> list[Path]:
+    """Expand file patterns that the shell left alone, each sorted.
+
+    Raises
+    ------
+    InputError
+        A pattern matches nothing.
+    """
+    paths: list[Path] = []
+    for pattern in patterns:
+        found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207
+        if not found:
+            message = (
+                f"expected an image, found nothing at {pattern!r}. Check the path; put a pattern "
+                "in quotes."
+            )
+            raise InputError(message)
+        paths += [Path(name) for name in found]
+    return paths
+
+
+def open_checkpoint(name: str, device: str) -> "Checkpoint":
+    """Open a checkpoint.
+
+    Parameters
+    ----------
+    name
+        A folder or file, ``demo``, or a hub name that was downloaded before.
+    device
+        ``auto`` (the GPU, where there is one), ``cpu``, ``cuda`` or ``mps``.
+
+    Raises
+    ------
+    DeviceError
+        The device is unknown or absent.
+    CheckpointError
+        As `load_checkpoint`.
+    """
+    from virtues_core.model import load_checkpoint
+
+    return load_checkpoint(name, device=_device(device))
+
+
+def _device(name: str) -> str:
+    import torch
+
+    present = ["cpu"]
+    if torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if torch.cuda.is_available():
+        present.insert(0, "cuda")
+    if name == "auto":
+        return present[0]
+    if name not in present:
+        message = (
+            f"expected a device among auto, {', '.join(present)} on this machine, found {name!r}. "
+            "Choose one of those, or install a PyTorch for your GPU."
+        )
+        raise DeviceError(message)
+    return name

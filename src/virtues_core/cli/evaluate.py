@@ -1,0 +1,76 @@
+"""``virtues evaluate``: measure a checkpoint on images with known truth."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from virtues_core.cli._options import FitCommand
+
+if TYPE_CHECKING:
+    from virtues_core.evaluate import ReconstructionReport
+
+
+def register(app: typer.Typer) -> None:
+    """Add ``evaluate`` to the command line."""
+    group = typer.Typer(help="Measure a checkpoint on images with known truth.")
+    group.callback()(_evaluate)
+    group.command("reconstruction", cls=FitCommand)(reconstruction)
+    app.add_typer(group, name="evaluate")
+
+
+def _evaluate() -> None:
+    """Measure a checkpoint on images with known truth."""
+
+
+def reconstruction(
+    paths: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Images to test on.")],
+    checkpoint: Annotated[
+        str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
+    ],
+    out: Annotated[Path, typer.Option("--json", help="The JSON file to write.")],
+    fit: Annotated[
+        list[str] | None,
+        typer.Option("--fit", help="Other images of the cohort, for ridge: paths or a pattern."),
+    ] = None,
+    strategies: Annotated[
+        str, typer.Option("--strategies", help="Which maskings, separated by commas.")
+    ] = "independent,marker,niche",
+    repeats: Annotated[
+        int, typer.Option("--repeats", help="Visible subsets for the interval's coverage; 4, or 0.")
+    ] = 0,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Tiles at once.")] = 16,
+    seed: Annotated[int, typer.Option("--seed", help="Draws what is hidden.")] = 0,
+) -> None:
+    """Hide and paint back: Pearson and F1 per marker over masked pixels, with the simple ways."""
+    from virtues_core.cli._options import expand, open_checkpoint
+    from virtues_core.evaluate import evaluate_reconstruction
+    from virtues_core.files import replacing
+    from virtues_core.infer.masks import check_strategy
+    from virtues_core.read import read_image
+
+    chosen = [check_strategy(name.strip()) for name in strategies.split(",") if name.strip()]
+    report = evaluate_reconstruction(
+        [read_image(path) for path in expand(paths)],
+        open_checkpoint(checkpoint, device),
+        fit=[read_image(path) for path in expand(fit or [])],
+        strategies=chosen,
+        repeats=repeats,
+        batch_size=batch_size,
+        seed=seed,
+    )
+    with replacing(out) as new:
+        new.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False), "utf-8")
+    typer.echo(_told(report))
+
+
+def _told(report: "ReconstructionReport") -> str:
+    """Say the means in a table."""
+    lines = []
+    for strategy, found in report.strategies.items():
+        simple = ", ".join(f"{name} {value:.3f}" for name, value in found.baselines.items())
+        against = f" (simple ways: {simple})" if simple else ""
+        lines.append(f"{strategy:12} mean Pearson {found.mean_pearson:.3f}{against}")
+    return "\n".join([*lines, *(f"note: {text}" for text in report.warnings)])
