@@ -234,6 +234,23 @@ def test_training_under_autocast(device: str) -> None:
     assert all(g is not None and bool(g.isfinite().all()) for g in gradients)
 
 
+@pytest.mark.parametrize("hidden", [0.0, 0.5])
+def test_inference_on_many_tokens_gives_the_numbers_of_training(hidden: float) -> None:
+    model = build(detail_dim=6)
+    images, embeddings, masks = batch(4, 3, height=128, width=128, hidden=hidden)
+    expected = model(images, embeddings, masks)
+    assert expected.reconstruction[0].requires_grad
+    with torch.inference_mode():
+        found = model(images, embeddings, masks)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mixed = model(images, embeddings, masks)
+    for i in range(2):
+        assert_close(found.patch_summary[i], expected.patch_summary[i].detach())
+        assert_close(found.reconstruction[i], expected.reconstruction[i].detach())
+        error = mixed.reconstruction[i].float() - found.reconstruction[i]
+        assert error.std() < 0.05 * found.reconstruction[i].std()
+
+
 def test_the_detail_head_is_off_as_published_and_learns_where_it_is_on() -> None:
     assert not any(key.startswith("detail") for key in build().state_dict())
     model = build(detail_dim=6).train()
