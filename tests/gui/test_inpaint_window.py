@@ -60,7 +60,7 @@ def marker(image_path):
 def dock(viewer, qtbot, image_path, checkpoint):
     viewer.open(image_path, plugin="napari-virtues")
     _, dock = viewer.window.add_plugin_dock_widget("napari-virtues", "Inpaint")
-    qtbot.waitUntil(lambda: dock.device_box.count() > 1, timeout=20_000)
+    qtbot.waitUntil(lambda: dock.engine.pid is not None, timeout=20_000)
     dock.choose_checkpoint(str(checkpoint))
     dock.fields.boxes["repeats"].setValue(1)
     dock.fields.boxes["batch_size"].setValue(4)

@@ -1,6 +1,7 @@
 """Jobs that the engine's tests hand to a real child process; imported there too, so no Qt here."""
 
 import os
+import shutil
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -93,3 +94,31 @@ class Mistake(_Job):
             raise KeyError("nowhere")
         message = "expected 128 px, found 64 px; choose a larger image"
         raise InputError(message)
+
+
+@dataclass(frozen=True, eq=False)
+class Unpicklable(_Job):
+    """Give back what cannot cross."""
+
+    def run(self, worker: Any) -> Any:
+        return lambda: None
+
+
+class Poison:
+    """Crosses to the child only: there it cannot be read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_fail, ())
+
+
+def _fail() -> None:
+    raise RuntimeError("cannot be read")
+
+
+@dataclass(frozen=True, eq=False)
+class Filling(_Job):
+    """Give back a big array when there is no folder to put it."""
+
+    def run(self, worker: Any) -> Any:
+        shutil.rmtree(worker._folder)
+        return np.zeros(10**6)

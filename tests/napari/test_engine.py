@@ -33,7 +33,7 @@ class Listener:
         self.seen = []
         engine.event.connect(self.events.put)
 
-    def until(self, kind, timeout=30.0):
+    def until(self, kind, timeout=120.0):
         deadline = time.monotonic() + timeout
         while True:
             event = self.events.get(timeout=max(0.01, deadline - time.monotonic()))
@@ -223,3 +223,30 @@ def _gone(pid, timeout=3.0):
             return True
         time.sleep(0.05)
     return False
+
+
+def test_a_full_disk_is_told(engine, listener):
+    engine.submit(engine_jobs.Filling())
+    assert "could not be handed over" in listener.until(Failed).message
+
+
+def test_what_cannot_cross_is_told_and_the_next_run_works(engine, listener):
+    engine.submit(engine_jobs.Unpicklable())
+    assert "exit code" in listener.until(Failed).message
+    engine.submit(engine_jobs.Double(values=engine_jobs.Poison()))
+    assert "exit code 70" in listener.until(Failed).message
+    engine.submit(engine_jobs.Double(values=np.ones(3)))
+    listener.until(Finished)
+
+
+def test_a_child_that_cannot_start_is_told(engine, listener, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    engine.start()
+    assert "could not reach the engine's process" in listener.until(Failed).message
+    engine.submit(engine_jobs.Modules())
+    failed = listener.until(Failed)
+    assert failed.number == 1
+    assert "could not reach the engine's process" in failed.message
+    monkeypatch.undo()
+    engine.submit(engine_jobs.Double(values=np.ones(3)))
+    listener.until(Finished)

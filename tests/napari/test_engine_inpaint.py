@@ -60,7 +60,7 @@ def engine():
 
 
 def until(engine, kind, seen=None):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         event = engine.heard.get(timeout=deadline - time.monotonic())
         if seen is not None:

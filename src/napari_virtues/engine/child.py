@@ -77,7 +77,7 @@ class ChildWorker:
         while True:
             command = self._jobs.get()
             self._number = command.number
-            self.emit(self._outcome(command))
+            self._tell_outcome(command)
 
     def emit(self, event: messages.Event) -> None:
         """Send an event to the window."""
@@ -124,10 +124,23 @@ class ChildWorker:
                 command = transfer.receive(self._commands, self._folder)
             except EOFError:
                 os._exit(0)  # the window is gone: nothing here is worth keeping
+            except Exception:  # noqa: BLE001 - a thread that died would leave the window waiting
+                traceback.print_exc()
+                os._exit(70)  # "internal software error"
             if isinstance(command, messages.Cancel):
                 self._cancelled.add(command.number)
             else:
                 self._jobs.put(command)
+
+    def _tell_outcome(self, command: messages.Run) -> None:
+        try:
+            self.emit(self._outcome(command))
+        except OSError as error:
+            message = (
+                f"the result could not be handed over in {str(self._folder)!r}: "
+                f"{error.strerror or error}. Free some space there, then run again."
+            )
+            self.emit(messages.Failed(command.number, message))
 
     def _outcome(self, command: messages.Run) -> messages.Event:
         number = command.number

@@ -173,24 +173,29 @@ class Engine:
             self._session.kill()  # its death is noted, and answered there
 
     def _on_begin(self, _note: _Begin) -> None:
+        try:
+            self._running()
+        except OSError as error:
+            self.event.emit(messages.Failed(0, _could_not_start(error)))
+
+    def _running(self) -> Session:
         if self._session is None:
             self._session = Session(
                 heard=lambda session, event: self._notes.put(_Heard(session, event)),
                 died=lambda session: self._notes.put(_Died(session)),
             )
+        return self._session
 
     def _on_submit(self, note: _Submit) -> None:
         try:
-            self._on_begin(_Begin())
-            if self._session is None:
-                return
+            session = self._running()
             job = note.run.job
             if self.batch_limit is not None and job.batch_size > self.batch_limit:
                 job = job.with_batch_size(self.batch_limit)
             run = replace(note.run, job=job)
             with self._lock:
                 self._current = run
-            self._session.send(run)
+            session.send(run)
             self.event.emit(messages.Started(run.number, job.batch_size))
         except BrokenPipeError:
             return  # the child just died: that is noted on its own

@@ -88,11 +88,11 @@ class Session:
         """Make sure that the child is gone, tidy up, and say why it ended."""
         self._process.kill()
         code = self._process.wait()
-        log = self._log.read_text(errors="replace")[-_LOG_CHARACTERS:]
+        log = self._log.read_text(errors="replace") if self._log.is_file() else ""
         if self._reader is not threading.current_thread():
             self._reader.join()
         self._clean_up()
-        return Reason(_why(code), log)
+        return Reason(_why(code), log[-_LOG_CHARACTERS:])
 
     def _read(
         self,
@@ -102,7 +102,9 @@ class Session:
         try:
             while self._process.stdout is not None:
                 heard(self, transfer.receive(self._process.stdout, self._folder))
-        except (EOFError, OSError, ValueError):  # a message cut short by the child's death too
+        except (EOFError, OSError, ValueError):
+            self.kill()  # the pipe is closed, or a message was cut short
+        finally:
             died(self)
 
 
