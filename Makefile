@@ -5,6 +5,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
+BENCHMARKS = $(sort $(shell grep -l __main__ benchmarks/*.py))
 
 .PHONY: demo test bench
 .DELETE_ON_ERROR:
@@ -14,6 +15,9 @@ demo: $(VENV)/installed-app
 
 test: $(VENV)/installed-app,test
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
+
+bench: $(VENV)/installed-app
+	@for file in $(BENCHMARKS); do echo "-- $$file"; $(BIN)/python $$file --write || exit 1; done
 
 $(VENV)/installed-%: pyproject.toml constraints.txt
 	@PYTHON="$(PYTHON)" sh scripts/make_venv.sh $(VENV)

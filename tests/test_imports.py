@@ -185,6 +185,7 @@ def test_light_at_the_start(action: str, tmp_path: Path) -> None:
 
 EVERYTHING = """
 import importlib, json, logging, os, pkgutil, sys, threading
+import lightning.pytorch  # sets two variables of its own
 before = dict(os.environ), os.getcwd(), list(logging.getLogger().handlers), list(sys.path)
 import virtues_core
 names = [m.name for m in pkgutil.walk_packages(virtues_core.__path__, "virtues_core.")]
