@@ -169,13 +169,13 @@ def _usable(
     left_out: dict[str, str] = {}
     for i, entry in enumerate(entries):
         name = image.channels[i]
-        if not entry.keep:
-            left_out[name] = "the panel says not to use it"
-        elif entry.key is None:
+        if entry.key is None:
             left_out[name] = {
                 "background": "background, not a marker",
                 "stain": "a stain that the model does not know",
             }.get(entry.status, "not mapped to a protein (see `virtues markers map`)")
+        elif not entry.keep:
+            left_out[name] = "the panel says not to use it"
         elif name in image.channels[:i]:
             left_out[name] = "a second channel of the same name"
         elif entry.key not in checkpoint.embeddings and not _stands_in(checkpoint):

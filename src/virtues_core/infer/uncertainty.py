@@ -93,8 +93,8 @@ def calibrate(
     strategies
         Which maskings to calibrate.
     tiles_per_image
-        Tiles of each image that are looked at, drawn at random; marker masking, which looks at
-        each once a channel, takes half as many.
+        Tiles of each image that are looked at, drawn at random; marker masking, which hides one
+        channel after another, takes an eighth as many for each.
     batch_size, seed, cancelled
         As in `Runner` and `draw_patches`.
 
@@ -117,7 +117,7 @@ def calibrate(
     for number, (image, panel) in enumerate(zip(images, given, strict=True)):
         prepared = prepare_image(image, panel, checkpoint)
         for strategy in strategies:
-            count = max(1, tiles_per_image // 2) if strategy == "marker" else tiles_per_image
+            count = max(1, tiles_per_image // 8) if strategy == "marker" else tiles_per_image
             generator = np.random.default_rng((seed, number, STRATEGIES.index(strategy)))
             for key, sample in _gather(runner, prepared, strategy, count, number, generator):
                 gathered[strategy].setdefault(key, []).append(sample)
@@ -215,12 +215,12 @@ def _gather(
 ) -> list[tuple[str, Sample]]:
     """Hide and predict some tiles of an image: (marker key, pixels) for each channel."""
     origins = tile_origins(prepared.shape)
-    origins = origins[np.sort(generator.permutation(len(origins))[:count])]
-    tiles = cut(prepared.pixels, origins)
     channels = range(len(prepared.channels))
     grid = (TILE_PX // runner.patch_px,) * 2
     samples = []
     for wanted in [(c,) for c in channels] if strategy == "marker" else [tuple(channels)]:
+        chosen = origins[np.sort(generator.permutation(len(origins))[:count])]
+        tiles = cut(prepared.pixels, chosen)
         masks = [draw_patches(generator, strategy, len(channels), grid, wanted) for _ in tiles]
         said = predict_with_spread(
             runner, tiles, prepared.embeddings, masks, wanted,

@@ -1,0 +1,110 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from infer_samples import CHANNELS, checkpoint, cohort, counts, image_of
+
+from virtues_core.infer import InpaintRequest, Runner, inpaint, prepare_image
+from virtues_core.infer.cohort import fit_cohort, match_channels, others_of
+
+ONE = InpaintRequest(markers=("CD68_Tb159",), repeats=1)
+
+
+def test_the_better_of_both_is_at_least_ridge() -> None:
+    """A model of random weights is worth nothing: the result is ridge, and the note says so."""
+    images = cohort(4)
+    result = inpaint(images[0], None, checkpoint(), ONE, fit_images=images[1:])
+    (score,) = result.scores
+    assert score.method == "ridge"
+    assert score.pearson == pytest.approx(score.baselines["ridge"], abs=1e-3)
+    assert score.pearson > score.baselines["best_other"]
+    assert score.pearson > score.model_pearson + 0.3
+    assert set(score.held_out) == {"model", "ridge", "ridge+model"}
+    assert "ridge: Pearson 0." in score.note
+    assert "held out on 3 other images, against the model" in score.note
+    assert 0.75 <= score.coverage <= 0.85
+    assert not any("not calibrated" in text for text in result.warnings)
+
+
+def _oracle(monkeypatch: pytest.MonkeyPatch, images: list, noise: float) -> None:
+    """Let the runner answer with the truth and noise, as a very good model would."""
+    truths = {}
+    for image in images:
+        prepared = prepare_image(image, None, checkpoint())
+        truths[prepared.pixels[:2, :128, :128].tobytes()] = prepared
+    rng = np.random.default_rng(0)
+
+    def predict(self, tiles, embeddings, masks, channels):
+        answers = []
+        for tile in tiles:
+            truth = tile[list(channels)]
+            answers.append(truth + rng.normal(0, noise, truth.shape))
+        return np.asarray(answers, dtype=np.float32)
+
+    monkeypatch.setattr(Runner, "predict", predict)
+
+
+def test_a_good_model_is_chosen_and_a_fair_one_is_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = cohort(3)
+    _oracle(monkeypatch, images, noise=0.01)
+    best = inpaint(images[0], None, checkpoint(), ONE, fit_images=images[1:]).scores[0]
+    assert best.method == "model"
+    assert best.pearson > 0.99
+    _oracle(monkeypatch, images, noise=1.0)
+    fair = inpaint(images[0], None, checkpoint(), ONE, fit_images=images[1:]).scores[0]
+    assert fair.method == "ridge+model"
+    assert fair.pearson > max(fair.baselines["ridge"], fair.model_pearson) + 0.003
+    assert fair.held_out["ridge+model"] == max(fair.held_out.values())
+    assert 0.75 <= fair.coverage <= 0.85
+
+
+def test_one_other_image_is_judged_by_halves() -> None:
+    images = cohort(2)
+    result = inpaint(images[0], None, checkpoint(), ONE, fit_images=images[1:])
+    assert result.scores[0].method == "ridge"
+    assert "held out on the other image" in result.scores[0].note
+
+
+def test_images_that_cannot_be_fitted_on_are_named(tmp_path) -> None:
+    images = cohort(3)
+    lacking = image_of(counts(5)[[0, 1, 3, 4]], tuple(np.delete(CHANNELS, 2)), "without CD68")
+    result = inpaint(images[0], None, checkpoint(), ONE, fit_images=[images[1], lacking])
+    assert "without CD68 does not carry CD68_Tb159: not used to fit" in result.warnings
+    assert result.scores[0].method == "ridge"
+    result = inpaint(images[0], None, checkpoint(), ONE, fit_images=[lacking])
+    assert any("none of the other images can be used" in text for text in result.warnings)
+    assert "ridge" not in result.scores[0].baselines
+
+    itself = dataclasses.replace(images[0], source=tmp_path / "a.tiff")
+    result = inpaint(itself, None, checkpoint(), ONE, fit_images=[itself, images[1]])
+    assert any("is the image at hand" in text for text in result.warnings)
+    result = inpaint(itself, None, checkpoint(), ONE, fit_images=[itself])
+    assert "ridge" not in result.scores[0].baselines  # nothing is fitted on the truth
+
+
+def test_other_images_are_of_no_use_to_niche_masking() -> None:
+    images = cohort(2)
+    request = InpaintRequest(strategy="niche", repeats=0)
+    result = inpaint(images[0], None, checkpoint(), request, fit_images=images[1:])
+    assert any("under niche masking the other markers are hidden" in t for t in result.warnings)
+
+
+def test_channels_match_by_name_then_by_protein() -> None:
+    one = prepare_image(cohort(1)[0], None, checkpoint())
+    renamed = ("170Er_CD3", "CD20_Dy161", "CD68(Tb159)", "DNA3_Ir193", "131Xe_Xe131")
+    other = prepare_image(image_of(counts(1)[::-1], renamed[::-1]), None, checkpoint())
+    assert match_channels(one, other) == {0: 3, 1: 2, 2: 1, 3: 0}
+    twice = prepare_image(
+        image_of(counts(1)[:4], ("DNA1_Ir191x", "CD20_Dy161", "DNA2", "DNA3_Ir193")),
+        None,
+        checkpoint(),
+    )
+    assert 3 not in match_channels(one, twice)  # two DNA stains: which one is not known
+
+
+def test_a_cohort_of_nothing_but_the_image_itself() -> None:
+    prepared = prepare_image(cohort(1)[0], None, checkpoint())
+    others, notes = others_of(prepared, [prepared])
+    assert others == []
+    assert len(notes) == 1
+    assert fit_cohort(prepared, (0,), [prepared], Runner(checkpoint()), repeats=0) is None
