@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
+from typer.testing import CliRunner
 
+from virtues_core.cli import download
 from virtues_core.errors import CheckpointError
 from virtues_core.markers import MarkerEmbeddings
 from virtues_core.model import Checkpoint, ModelConfig, VirTues, load_checkpoint, save_checkpoint
@@ -135,6 +138,21 @@ def own_checkpoint(folder: Path) -> dict[str, bytes]:
 
 def yes(terms: str) -> bool:
     return True
+
+
+def test_download_command_shows_the_licence_and_obeys(hub: Hub, tmp_path: Path) -> None:
+    files = own_checkpoint(tmp_path / "own")
+    hub.files = {f"bunnelab/virtues/virtues-sp32/{name}": data for name, data in files.items()}
+    app = typer.Typer()
+    download.register(app)
+    declined = CliRunner().invoke(app, ["sp32"])  # nobody at the terminal says yes
+    assert isinstance(declined.exception, CheckpointError)
+    assert "CC BY-NC" in declined.output
+    assert cached("sp32") is None
+    accepted = CliRunner().invoke(app, ["sp32", "--accept-licence"])
+    assert accepted.exit_code == 0, accepted.output
+    assert "CC BY-NC" in accepted.output
+    assert load_checkpoint("sp32").config == TINY
 
 
 def test_published_variants_and_their_licences() -> None:

@@ -12,7 +12,17 @@ import typer
 from virtues_core import __version__
 from virtues_core.errors import VirtuesError
 
-COMMANDS = ("info", "markers", "inpaint", "evaluate", "pretrain", "simulate", "demo", "doctor")
+COMMANDS = (
+    "info",
+    "markers",
+    "inpaint",
+    "evaluate",
+    "pretrain",
+    "simulate",
+    "download",
+    "demo",
+    "doctor",
+)
 
 app = typer.Typer(
     name="virtues",

@@ -1,7 +1,6 @@
 """``virtues pretrain``: train a model on images or spora folders."""
 
 import dataclasses
-import glob
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +43,7 @@ def pretrain_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the end.")] = False,
 ) -> None:
     """Train VirTues on your images; Ctrl-C saves first, --resume goes on."""
+    from virtues_core.cli._options import expand
     from virtues_core.infer.uncertainty import calibrate_folder
     from virtues_core.markers import MarkerEmbeddings
     from virtues_core.train import TrainConfig
@@ -56,7 +56,7 @@ def pretrain_command(
     recipe = TrainConfig() if config is None else TrainConfig.from_yaml(config)
     if minutes is not None:
         recipe = dataclasses.replace(recipe, max_minutes=minutes, max_steps=None)
-    sources = sources_of_images(_expand(images)) if images else sources_of_spora(data or [])
+    sources = sources_of_images(expand(images)) if images else sources_of_spora(data or [])
     known = None if embeddings is None else MarkerEmbeddings.load(embeddings)
     result = pretrain(recipe, sources, run_dir, embeddings=known, resume=resume, quiet=quiet)
     if result.stand_ins:
@@ -73,15 +73,3 @@ def pretrain_command(
         result.checkpoint, images_to_calibrate[:CALIBRATION_IMAGES], held_out=bool(result.held_out)
     )
     typer.echo(f"{result.steps} steps; checkpoint in {result.checkpoint}")
-
-
-def _expand(patterns: list[str]) -> list[Path]:
-    """Expand patterns to paths, sorted; a pattern without a match is an error."""
-    paths: list[Path] = []
-    for pattern in patterns:
-        found = [pattern] if Path(pattern).exists() else sorted(glob.glob(pattern))  # noqa: PTH207
-        if not found:
-            message = f"no image matches {pattern!r}. Put the pattern in quotes; check the folder."
-            raise InputError(message)
-        paths += [Path(name) for name in found]
-    return paths

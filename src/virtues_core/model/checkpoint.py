@@ -171,7 +171,7 @@ def _locate(source: str | Path) -> Path:
         message = (
             f"no checkpoint at {str(source)!r}. Expected a folder with {WEIGHTS}, a weights file, "
             "'demo', or a published model that was downloaded before "
-            "(sp31, sp32, imc14: virtues doctor lists what is here)."
+            "(virtues download sp31, sp32 or imc14)."
         )
         raise CheckpointError(message)
     return found
