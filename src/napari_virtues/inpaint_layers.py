@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from virtues_core.infer import InpaintResult
 
 PARTS = ("truth", "reconstruction", "difference", "uncertainty")
-"""The layers of one marker, bottom first in the list's order of reading: truth on top."""
+"""The layers of one marker, from the top."""
 RESULT = "virtues_result"
 """Key in ``layer.metadata``: (channel, part) of a layer that inpainting made."""
 PREVIEW_PX = 2048
@@ -77,67 +77,97 @@ def diverging() -> "Colormap":
     return Colormap([*colors, [1, 0.85, 0.45, 1]], name="below · above")
 
 
-def add_result_layer(
-    viewer: "ViewerModel",
-    image: MultiplexImage,
-    planes: ResultPlanes,
-    part: str,
-    *,
-    visible: bool,
+def put_result_layer(
+    viewer: "ViewerModel", image: MultiplexImage, planes: ResultPlanes, part: str
 ) -> "Image":
-    """Add one layer of a marker on top of the others.
+    """Show one layer of a marker: a new, hidden one, or the one of an earlier run with other data.
+
+    Layers are used again because taking one away makes napari collect garbage, which would stop
+    the window for a quarter of a second.
 
     Parameters
     ----------
     part
         One of `PARTS`.
-    visible
-        Whether it is shown at once.
     """
     pixels, limits = next((p, c) for name, p, c in planes.layers if name == part)
+    old = [x for x in result_layers(viewer, image, planes.channel) if x.metadata[RESULT][1] == part]
+    if old and not old[0].multiscale and max(pixels.shape) <= PYRAMID_PX:
+        layer = old[0]
+        layer.name = f"{planes.channel} · {part}"
+        layer.data = pixels
+        layer.contrast_limits_range = _wide(limits)
+        layer.contrast_limits = limits
+        return layer
+    for layer in old:
+        viewer.layers.remove(layer)
+    return _new_layer(viewer, image, planes.channel, part, pixels, limits)
+
+
+def _new_layer(
+    viewer: "ViewerModel",
+    image: MultiplexImage,
+    channel: str,
+    part: str,
+    pixels: NDArray[np.float32],
+    limits: tuple[float, float],
+) -> "Image":
+    from napari.layers import Image
+
     colormap: Any = {"difference": diverging(), "uncertainty": "viridis"}.get(part, "gray")
     data: Any = pixels
     if max(pixels.shape) > PYRAMID_PX:
         steps = [2**n for n in range(1 + int(np.log2(max(pixels.shape) / 1024)))]
         data = [pixels[::step, ::step] for step in steps]
-    layer = viewer.add_image(
+    layer = Image(
         data,
-        name=f"{planes.channel} · {part}",
+        name=f"{channel} · {part}",
         colormap=colormap,
         contrast_limits=limits,
         blending="translucent_no_depth",
         multiscale=isinstance(data, list),
-        visible=visible,
-        metadata={
-            LINK: ChannelLink(image),
-            RESULT: (planes.channel, part),
-            "units": UNITS,
-        },
+        visible=False,
+        metadata={LINK: ChannelLink(image), RESULT: (channel, part), "units": UNITS},
         **placement(image),
     )
-    if part == "difference":
-        layer.contrast_limits_range = (-3 * limits[1], 3 * limits[1])
+    layer.contrast_limits_range = _wide(limits)
+    above = [
+        x
+        for x in result_layers(viewer, image, channel)
+        if PARTS.index(x.metadata[RESULT][1]) < PARTS.index(part)
+    ]
+    at = min((viewer.layers.index(x) for x in above), default=len(viewer.layers))
+    viewer.layers.insert(at, layer)
     return layer
 
 
-def result_layers(viewer: "ViewerModel", channel: str | None = None) -> list["Image"]:
-    """Return the layers that inpainting made, of one marker or of all."""
+def _wide(limits: tuple[float, float]) -> tuple[float, float]:
+    """Leave room beside contrast limits, for the sliders."""
+    room = limits[1] - limits[0]
+    return limits[0] - room, limits[1] + room
+
+
+def result_layers(
+    viewer: "ViewerModel", image: MultiplexImage | None = None, channel: str | None = None
+) -> list["Image"]:
+    """Return the layers that inpainting made: of one image and marker, or of all."""
     return [
         layer
         for layer in viewer.layers
-        if RESULT in layer.metadata and channel in {None, layer.metadata[RESULT][0]}
+        if RESULT in layer.metadata
+        and (image is None or layer.metadata[LINK].image is image)
+        and channel in {None, layer.metadata[RESULT][0]}
     ]
 
 
-def share_contrast(viewer: "ViewerModel", channel: str) -> None:
+def share_contrast(viewer: "ViewerModel", image: MultiplexImage, channel: str) -> None:
     """Let truth and reconstruction keep the same contrast when one of them is changed."""
     pair = [
         layer
-        for layer in result_layers(viewer, channel)
+        for layer in result_layers(viewer, image, channel)
         if layer.metadata[RESULT][1] in {"truth", "reconstruction"}
     ]
-    if len(pair) == 2:
-        viewer.layers.link_layers(pair, ("contrast_limits", "gamma", "colormap"))
+    viewer.layers.link_layers(pair, ("contrast_limits", "gamma", "colormap"))
 
 
 class Preview:
@@ -177,17 +207,23 @@ class Preview:
         """Contrast limits for what came so far."""
         return _range(self.picture)
 
-    def add_layer(self, viewer: "ViewerModel", image: MultiplexImage, name: str) -> "Image":
-        """Show the picture; later tiles appear after ``layer.refresh()``."""
+    def add_layer(self, viewer: "ViewerModel", image: MultiplexImage, channel: str) -> "Image":
+        """Show the picture on top; later tiles appear after ``layer.refresh()``.
+
+        The layer becomes the marker's reconstruction at the end, unless it shows every n-th pixel.
+        """
         attributes = placement(image)
         scale = attributes.pop("scale", (1.0, 1.0))
+        link: dict[str, Any] = {LINK: ChannelLink(image)}
+        if self.step == 1 and not result_layers(viewer, image, channel):
+            link |= {RESULT: (channel, "reconstruction"), "units": UNITS}
         return viewer.add_image(
             self.picture,
-            name=name,
+            name=f"{channel} · in work",
             colormap="gray",
             contrast_limits=self.contrast(),
             blending="translucent_no_depth",
             scale=[value * self.step for value in scale],
-            metadata={LINK: ChannelLink(image)},
+            metadata=link,
             **attributes,
         )

@@ -19,6 +19,9 @@ from tiny_model import simulated_file, tiny_checkpoint
 from virtues_core.infer import InpaintRequest
 from virtues_core.read import read_image
 
+SLOW_MS = 300_000
+"""How long a step may take on a machine that others use too."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -55,7 +58,7 @@ def ready(dock, tissue, checkpoint):
 
 def run(dock, qtbot):
     dock.run()
-    qtbot.waitUntil(lambda: not dock.busy, timeout=60_000)
+    qtbot.waitUntil(lambda: not dock.busy, timeout=SLOW_MS)
 
 
 def test_nothing_runs_before_the_dock_is_seen(dock):
@@ -87,7 +90,7 @@ def test_search_markers(dock, image, words):
 
 
 def test_run_to_layers_and_numbers(ready, viewer, qtbot):
-    with qtbot.waitSignal(ready.view.shown, timeout=60_000):
+    with qtbot.waitSignal(ready.view.shown, timeout=SLOW_MS):
         ready.run()
     names = [layer.name for layer in viewer.layers]
     assert names == [
@@ -102,17 +105,17 @@ def test_run_to_layers_and_numbers(ready, viewer, qtbot):
 def test_patches_of_all_markers_make_layers_only_for_the_chosen(ready, viewer, qtbot):
     ready.picker.chosen = ()
     ready.choose_strategy("independent")
-    with qtbot.waitSignal(ready.view.shown, timeout=60_000):
+    with qtbot.waitSignal(ready.view.shown, timeout=SLOW_MS):
         ready.run()
     assert ready.table.rowCount() == len(ready.picker.choices)
     assert len(viewer.layers) == 4
-    with qtbot.waitSignal(ready.view.shown, timeout=10_000):
+    with qtbot.waitSignal(ready.view.shown, timeout=SLOW_MS):
         ready.table.selectRow(4)
     assert len(viewer.layers) == 8
     assert {x.name.split(" · ")[0] for x in viewer.layers if x.visible} == {
         ready.result.scores[4].channel
     }
-    with qtbot.waitSignal(ready.view.shown, timeout=10_000):
+    with qtbot.waitSignal(ready.view.shown, timeout=SLOW_MS):
         ready.table.selectRow(0)
     assert len(viewer.layers) == 8
 
@@ -168,7 +171,7 @@ def test_a_full_disk_is_told_and_nothing_left(ready, qtbot, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     ready.save(blocked / "out.ome.tiff")
-    qtbot.waitUntil(lambda: "could not write" in ready.message.text(), timeout=10_000)
+    qtbot.waitUntil(lambda: "could not write" in ready.message.text(), timeout=SLOW_MS)
     assert blocked.read_text() == "in the way"
 
 

@@ -15,7 +15,7 @@ from napari_virtues.inpaint_intent import Intent, RegionSource, job_of, region_s
 from napari_virtues.inpaint_layers import (
     PARTS,
     Preview,
-    add_result_layer,
+    put_result_layer,
     result_layers,
     result_planes,
     share_contrast,
@@ -176,9 +176,9 @@ def result():
 def test_layers_of_a_marker(viewer, image, result):
     planes = result_planes(result, "CD3")
     for part in PARTS:
-        add_result_layer(viewer, image, planes, part, visible=True)
-    share_contrast(viewer, "CD3")
-    truth, painted, difference, uncertainty = result_layers(viewer, "CD3")
+        put_result_layer(viewer, image, planes, part)
+    share_contrast(viewer, image, "CD3")
+    uncertainty, difference, painted, truth = result_layers(viewer, image, "CD3")
     assert truth.name == "CD3 · truth"
     assert tuple(truth.scale) == image.pixel_size_um
     assert difference.contrast_limits[0] == -difference.contrast_limits[1]
@@ -186,14 +186,18 @@ def test_layers_of_a_marker(viewer, image, result):
     np.testing.assert_allclose(uncertainty.data, 2.0 * result.masked[1], atol=1e-6)
     painted.contrast_limits = (0, 3)
     assert truth.contrast_limits == [0, 3]
-    assert result_layers(viewer, "CD20") == []
+    assert result_layers(viewer, image, "CD20") == []
+    other = result_planes(replace(result, truth=result.truth + 1), "CD3")
+    assert put_result_layer(viewer, image, other, "truth") is truth
+    np.testing.assert_allclose(truth.data, result.truth[1] + 1)
+    assert len(result_layers(viewer)) == 4
 
 
 def test_large_results_become_pyramids(viewer, image, result):
     big = np.zeros((1, 64, 5000), np.float32)
     stacks = dict.fromkeys(("prediction", "lower", "upper", "truth"), big)
     planes = result_planes(replace(result, channels=("CD20",), **stacks), "CD20")
-    layer = add_result_layer(viewer, image, planes, "truth", visible=True)
+    layer = put_result_layer(viewer, image, planes, "truth")
     assert layer.multiscale
     assert len(layer.data) > 1
 
@@ -213,7 +217,7 @@ def test_preview_of_a_large_image_shows_every_nth_pixel(viewer):
     filled = np.isfinite(preview.picture)
     assert filled.sum() > 3 * 40 * 40
     np.testing.assert_array_equal(preview.picture[filled], whole[::3, ::3][filled])
-    layer = preview.add_layer(viewer, image, "in work")
+    layer = preview.add_layer(viewer, image, "CD20")
     assert tuple(layer.scale) == (3, 3)
 
 

@@ -168,9 +168,9 @@ class InpaintForm(QScrollArea):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addWidget(heading("Result"))
-        layout.addWidget(self.warnings)
         layout.addWidget(self.table)
         layout.addWidget(self.verdict)
+        layout.addWidget(self.warnings)
         layout.addLayout(row(self.side_by_side, self.save_button, self.command_button))
         return self.results
 

@@ -34,10 +34,10 @@ def number(value: float | None) -> str:
 
     Examples
     --------
-    >>> number(0.7264), number(None), number(float("nan"))
-    ('0.73', '–', '–')
+    >>> number(0.7264), number(-0.001), number(None), number(float("nan"))
+    ('0.73', '0.00', '–', '–')
     """
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}"
+    return "–" if value is None or math.isnan(value) else f"{round(value, 2) + 0.0:.2f}"
 
 
 class ScoreTable(QTableWidget):
@@ -73,9 +73,10 @@ class ScoreTable(QTableWidget):
         blocker.unblock()
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-        header.setStretchLastSection(True)
+        header.setMinimumSectionSize(30)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         rows = min(6, len(scores))
-        self.setFixedHeight(header.sizeHint().height() + rows * self.rowHeight(0) + 20)
+        self.setFixedHeight(header.sizeHint().height() + rows * self.rowHeight(0) + 6)
 
     def choose(self, channel: str) -> None:
         """Select a marker's row."""

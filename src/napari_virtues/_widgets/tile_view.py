@@ -7,7 +7,7 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QProgressBar
 
 from napari_virtues.engine import TileDone
-from napari_virtues.inpaint_layers import Preview
+from napari_virtues.inpaint_layers import RESULT, Preview
 from virtues_core.image import MultiplexImage
 
 if TYPE_CHECKING:
@@ -52,11 +52,19 @@ class TileView:
         if not self._timer.isActive():
             self._timer.start(SHOW_EVERY_MS if self._layer is not None else 0)
 
-    def end(self) -> float:
-        """Take the growing picture away; return how long the run took, in seconds."""
+    def end(self, *, keep: bool = False) -> float:
+        """Take the growing picture away; return how long the run took, in seconds.
+
+        Parameters
+        ----------
+        keep
+            Leave it where it is to become the reconstruction.
+        """
         self._timer.stop()
-        if self._layer is not None and self._layer in self._viewer.layers:
-            self._viewer.layers.remove(self._layer)
+        layer = self._layer
+        keep = keep and layer is not None and RESULT in layer.metadata
+        if layer is not None and layer in self._viewer.layers and not keep:
+            self._viewer.layers.remove(layer)
         self._layer = self._preview = self._last = None
         return time.monotonic() - self._begun if self._begun else 0.0
 
@@ -71,8 +79,7 @@ class TileView:
         self._status.setText(f"Tile {tile.index + 1} of {tile.total}{left}")
         start = time.monotonic()
         if self._layer is None:
-            name = f"{tile.channels[0] if tile.channels else 'inpainting'} · in work"
-            self._layer = preview.add_layer(self._viewer, self._image, name)
+            self._layer = preview.add_layer(self._viewer, self._image, tile.channels[0])
         elif self._layer in self._viewer.layers:
             self._layer.contrast_limits = preview.contrast()
             self._layer.refresh(extent=False, thumbnail=False)

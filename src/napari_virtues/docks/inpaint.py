@@ -246,18 +246,18 @@ class InpaintDock(InpaintForm):
 
     def _finish(self, result: Any) -> None:
         self.result = result
-        took = self.tiles.end()
+        took = self.tiles.end(keep=True)
         self._set_idle(f"Done in {took:.0f} s." if took >= 1 else "Done.")
         if self._opened is not None:
             self.view.show_result(self._opened.image, result)
 
     def _stop(self, status: str, problem: str = "", detail: str = "") -> None:
         self._number = None
-        self.tiles.end()
         self._set_idle(status)
         self.message.say(problem)
         self.message.setToolTip(detail)
         self.ended.emit()
+        self.tiles.end()  # last: taking a layer away lasts
 
     def _set_busy(self, status: str) -> None:
         self.status.setText(status)
