@@ -231,7 +231,7 @@ def _published() -> Check:
     if found:
         listed = ", ".join(f"{name} ({folder})" for name, folder in found.items())
         return Check("published models", "ok", listed)
-    remedy = f"the Inpaint dock shows the licence of {' or '.join(PUBLISHED)}, then downloads it"
+    remedy = f"virtues download {'|'.join(PUBLISHED)} shows the licence first"
     return Check("published models", "note", "none downloaded", remedy)
 
 
