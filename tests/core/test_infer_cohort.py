@@ -6,6 +6,8 @@ from infer_samples import CHANNELS, checkpoint, cohort, counts, image_of
 
 from virtues_core.infer import InpaintRequest, Runner, inpaint, prepare_image
 from virtues_core.infer.cohort import fit_cohort, match_channels, others_of
+from virtues_core.infer.familiarity import take_down
+from virtues_core.infer.scores import pearson
 
 ONE = InpaintRequest(markers=("CD68_Tb159",), repeats=1)
 
@@ -108,3 +110,38 @@ def test_a_cohort_of_nothing_but_the_image_itself() -> None:
     assert others == []
     assert len(notes) == 1
     assert fit_cohort(prepared, (0,), [prepared], Runner(checkpoint()), repeats=0) is None
+
+
+def test_a_model_that_knows_the_other_images_by_heart_is_not_believed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers with the truth on the images it is judged on, and with noise on the new one."""
+    images = cohort(4)
+    new = prepare_image(images[0], None, checkpoint())
+    rng = np.random.default_rng(0)
+
+    def predict(self, tiles, embeddings, masks, channels):
+        answers = []
+        for tile in tiles:
+            truth = tile[list(channels)]
+            is_new = np.isin(tile[0, 0], new.pixels[0]).all()
+            answers.append(truth + rng.normal(0, 8 if is_new else 0.1, truth.shape))
+        return np.asarray(answers, dtype=np.float32)
+
+    monkeypatch.setattr(Runner, "predict", predict)
+    score = inpaint(images[0], None, checkpoint(), ONE, fit_images=images[1:]).scores[0]
+    assert score.model_pearson < 0.3
+    assert score.pearson >= score.baselines["ridge"] - 0.02
+    assert "it may have been trained on them" in score.note
+
+
+def test_noise_takes_a_correlation_down_as_far_as_it_should() -> None:
+    rng = np.random.default_rng(0)
+    truth = [rng.normal(size=20_000).astype("f4") for _ in range(2)]
+    model = [t + rng.normal(0, 0.3, t.shape).astype("f4") for t in truth]
+    before = pearson(np.concatenate(model), np.concatenate(truth))
+    down = take_down(model, truth, 0.5, rng)
+    after = pearson(np.concatenate(down), np.concatenate(truth))
+    assert np.arctanh(after) == pytest.approx(np.arctanh(before) - 0.5, abs=0.03)
+    same = take_down(model, truth, 0.0, rng)
+    assert all(a is b for a, b in zip(same, model, strict=True))

@@ -23,9 +23,9 @@ from virtues_core.infer.masks import STRATEGIES, Strategy, check_strategy, draw_
 from virtues_core.infer.predict import Runner, never
 from virtues_core.infer.prepare import TILE_PX, PreparedImage, prepare_image
 from virtues_core.infer.scores import PairSums, PositivityCounts, mean_defined
+from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import (
     TilePrediction,
-    cut,
     interval,
     predict_with_spread,
     stored_table,

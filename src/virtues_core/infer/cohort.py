@@ -3,7 +3,8 @@
 Where other images of a cohort carry the hidden marker, three ways are tried on each of them,
 fitted on the rest: the model's reconstruction, ridge regression on the visible markers, and ridge
 regression with the model's reconstruction as one more regressor. The best by Pearson's correlation
-over the held-out pixels is used, per marker.
+over the held-out pixels is used, per marker. A model that knows the other images better than the
+one at hand (it may have been trained on them) is taken down by what it loses; see `familiarity`.
 """
 
 import math
@@ -15,12 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.infer.baselines import Gram, Ridge, fit_ridge
+from virtues_core.infer.familiarity import familiarity, take_down
 from virtues_core.infer.intervals import IntervalTable, Sample, fit_intervals
 from virtues_core.infer.masks import draw_patches
 from virtues_core.infer.predict import Runner
 from virtues_core.infer.prepare import TILE_PX, PreparedImage
 from virtues_core.infer.scores import PairSums
-from virtues_core.infer.uncertainty import cut, predict_with_spread, sample_of
+from virtues_core.infer.tiles import cut
+from virtues_core.infer.uncertainty import predict_with_spread, sample_of
 from virtues_core.preprocess import tile_origins
 
 Method = Literal["model", "ridge", "ridge+model"]
@@ -77,6 +80,8 @@ class CohortFit:
     """Channels of the image at hand that serve as regressors; V."""
     markers: dict[int, MarkerFit]
     """By channel of the image at hand."""
+    familiarity: float = 0.0
+    """By how much the model knows the other images better, in Fisher's z; see `familiarity`."""
     notes: tuple[str, ...] = ()
     """Images that could not be used, and why."""
 
@@ -158,9 +163,18 @@ def fit_cohort(
     if not usable or not visible:
         return None
     pixels = _collect(usable, maps, visible, hidden, runner, repeats=repeats, seed=seed)
+    known = list(zip(usable, maps, strict=True))
+    loss = familiarity(image, known, visible, hidden, pixels.visible, runner, seed=seed)
+    generator = np.random.default_rng((seed, 3))
+    for k in range(len(hidden)):
+        said = take_down(
+            [rows[k] for rows in pixels.model], [rows[k] for rows in pixels.truth], loss, generator
+        )
+        for rows, row in zip(pixels.model, said, strict=True):
+            rows[k] = row
     groups = _groups(pixels)
     fits = {channel: _fit_marker(pixels, k, groups, seed=seed) for k, channel in enumerate(hidden)}
-    return CohortFit(tuple(o.name for o in usable), visible, fits, tuple(notes))
+    return CohortFit(tuple(o.name for o in usable), visible, fits, loss, tuple(notes))
 
 
 def match_channels(image: PreparedImage, other: PreparedImage) -> dict[int, int]:

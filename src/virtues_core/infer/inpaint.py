@@ -14,8 +14,8 @@ from virtues_core.infer.masks import draw_patches, to_patches, to_pixels
 from virtues_core.infer.predict import Runner, never
 from virtues_core.infer.prepare import TILE_PX, PreparedImage, prepare_image
 from virtues_core.infer.request import InpaintRequest, InpaintResult, TileDone
+from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import (
-    cut,
     interval,
     predict_with_spread,
     stored_table,

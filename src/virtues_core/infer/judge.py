@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.infer.baselines import mean_of_visible
-from virtues_core.infer.cohort import CohortFit, MarkerFit
+from virtues_core.infer.cohort import CohortFit
 from virtues_core.infer.intervals import coverage
 from virtues_core.infer.masks import Strategy
 from virtues_core.infer.prepare import TILE_PX, PreparedImage
@@ -17,6 +17,8 @@ from virtues_core.model import Checkpoint
 from virtues_core.preprocess import tile_origins
 
 _NAMES = {"model": "the model", "ridge": "ridge", "ridge+model": "ridge with the model"}
+_WORTH_SAYING = 0.1
+"""Familiarity, in Fisher's z, that a person should know of."""
 
 
 def judge(
@@ -63,7 +65,7 @@ def judge(
                 method="model" if own is None else own.method,
                 model_pearson=pearson(model[k][where], truth),
                 held_out={} if own is None else {str(m): r for m, r in own.held_out.items()},
-                note=_note(prepared, checkpoint, c, own, 0 if fit is None else len(fit.images)),
+                note=_note(prepared, checkpoint, c, fit),
             )
         )
     return tuple(scores)
@@ -106,18 +108,24 @@ def _note(
     prepared: PreparedImage,
     checkpoint: Checkpoint,
     channel: int,
-    fit: MarkerFit | None,
-    images: int,
+    fit: CohortFit | None,
 ) -> str:
     parts = []
     if fit is not None:
-        others = [m for m in fit.held_out if m != fit.method]
-        against = ", ".join(f"{_NAMES[m]} {fit.held_out[m]:.3f}" for m in others)
+        own = fit.markers[channel]
+        others = [m for m in own.held_out if m != own.method]
+        against = ", ".join(f"{_NAMES[m]} {own.held_out[m]:.3f}" for m in others)
+        images = len(fit.images)
         told = f"{images} other images" if images > 1 else "the other image"
         parts.append(
-            f"{_NAMES[fit.method]}: Pearson {fit.held_out[fit.method]:.3f} held out on {told}, "
+            f"{_NAMES[own.method]}: Pearson {own.held_out[own.method]:.3f} held out on {told}, "
             f"against {against}"
         )
+        if fit.familiarity > _WORTH_SAYING:
+            parts.append(
+                "the model does better on those images than on this one (it may have been trained "
+                "on them), and its numbers there are taken down by that"
+            )
     if checkpoint.trained_keys and prepared.keys[channel] not in checkpoint.trained_keys:
         parts.append("never seen in training")
     return "; ".join(parts)

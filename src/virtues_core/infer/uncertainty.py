@@ -19,6 +19,7 @@ from virtues_core.infer.masks import (
 )
 from virtues_core.infer.predict import Runner, never
 from virtues_core.infer.prepare import TILE_PX, PreparedImage, prepare_image
+from virtues_core.infer.tiles import cut
 from virtues_core.markers import Panel
 from virtues_core.model import Checkpoint, load_checkpoint, save_checkpoint
 from virtues_core.preprocess import tile_origins
@@ -62,11 +63,6 @@ def predict_with_spread(
         fewer = [hide_more(generator, mask, strategy, hidden) for mask in masks]
         squares += (runner.predict(tiles, embeddings, fewer, channels) - prediction) ** 2
     return TilePrediction(prediction, np.sqrt(squares / max(repeats, 1)))
-
-
-def cut(pixels: NDArray[Any], origins: NDArray[np.int64]) -> list[NDArray[Any]]:
-    """Cut tiles (C, 128, 128) out of pixels (C, Y, X)."""
-    return [pixels[:, y : y + TILE_PX, x : x + TILE_PX] for y, x in origins.tolist()]
 
 
 def calibrate(
