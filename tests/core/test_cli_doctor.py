@@ -120,12 +120,17 @@ def test_library_that_is_there_is_found(monkeypatch: pytest.MonkeyPatch) -> None
     assert doctor.missing_libraries() == []
 
 
-def test_missing_qt_binding_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_qt_binding_names_the_extra(
+    app: typer.Typer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(doctor, "QT_BINDINGS", ("NoSuchQt7",))
     problem = doctor.window_problem()
     assert problem is not None
     assert "NoSuchQt7" in problem
     assert "napari-virtues[app]" in problem
+    table = CliRunner(env={"COLUMNS": "400"}).invoke(app, ["doctor"])
+    assert table.exit_code == 1
+    assert "napari-virtues[app]" in table.stdout
 
 
 def test_full_disk_says_how_much_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

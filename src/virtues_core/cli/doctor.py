@@ -231,7 +231,7 @@ def _published() -> Check:
     if found:
         listed = ", ".join(f"{name} ({folder})" for name, folder in found.items())
         return Check("published models", "ok", listed)
-    remedy = f"virtues download {'|'.join(PUBLISHED)} shows the licence first"
+    remedy = f"virtues download NAME ({', '.join(PUBLISHED)}) shows the licence first"
     return Check("published models", "note", "none downloaded", remedy)
 
 
@@ -252,6 +252,7 @@ def _esm() -> Check:
 
 def _print_table(checks: tuple[Check, ...]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -259,7 +260,8 @@ def _print_table(checks: tuple[Check, ...]) -> None:
         table.add_column(heading, overflow="fold")
     signs = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
     for check in checks:
-        table.add_row(signs[check.status], check.name, check.found, check.remedy)
+        # escaped, for [app] is an extra and no style
+        table.add_row(signs[check.status], *map(escape, (check.name, check.found, check.remedy)))
     Console().print(table)
 
 
