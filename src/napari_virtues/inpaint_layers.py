@@ -25,6 +25,7 @@ PREVIEW_PX = 2048
 """Longest side of the picture that grows while the model works."""
 PYRAMID_PX = 4096
 """Results with a longer side become pyramids."""
+UNCERTAINTY_COLORS = "viridis"
 UNITS = "standard deviations of log counts"
 
 
@@ -44,6 +45,9 @@ def result_planes(result: "InpaintResult", channel: str) -> ResultPlanes:
     shows what was measured, and difference and uncertainty are zero. Truth and reconstruction
     share their contrast, and zero lies in the middle of the difference's.
     """
+    from napari.utils.colormaps import ensure_colormap
+
+    ensure_colormap(UNCERTAINTY_COLORS)  # made once, which takes a while
     k = result.channels.index(channel)
     truth, painted = result.truth[k], result.prediction[k]
     difference = painted - truth
@@ -114,7 +118,7 @@ def _new_layer(
 ) -> "Image":
     from napari.layers import Image
 
-    colormap: Any = {"difference": diverging(), "uncertainty": "viridis"}.get(part, "gray")
+    colormap: Any = {"difference": diverging(), "uncertainty": UNCERTAINTY_COLORS}.get(part, "gray")
     data: Any = pixels
     if max(pixels.shape) > PYRAMID_PX:
         steps = [2**n for n in range(1 + int(np.log2(max(pixels.shape) / 1024)))]
