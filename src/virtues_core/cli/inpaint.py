@@ -8,6 +8,9 @@ import typer
 from virtues_core.cli._options import FitCommand
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from virtues_core.image import MultiplexImage
     from virtues_core.infer import InpaintResult, TileDone
 
@@ -97,7 +100,7 @@ def _progress(tile: "TileDone") -> None:
             typer.echo(err=True)
 
 
-def _channels(result: "InpaintResult"):  # type: ignore[no-untyped-def]
+def _channels(result: "InpaintResult") -> "tuple[NDArray[np.float32], list[str]]":
     """Give the planes of the file and their names: value, lower and upper of each marker."""
     import numpy as np
 
