@@ -263,7 +263,8 @@ class InpaintDock(InpaintForm):
         self.status.setText(status)
         self.run_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
-        self.progress.setRange(0, 0)
+        self.progress.setRange(0, 1)  # an animated bar would redraw the whole window all the time
+        self.progress.setValue(0)
         self.progress.show()
 
     def _set_idle(self, status: str) -> None:

@@ -53,7 +53,7 @@ def _be_nice() -> None:
         if sys.platform == "win32":
             process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
         else:
-            process.nice(10)
+            process.nice(5)
     except (psutil.Error, OSError) as error:
         print(f"priority left as it is: {error}", file=sys.stderr)
 
