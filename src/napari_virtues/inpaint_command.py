@@ -13,13 +13,10 @@ SAVE_FIRST = "IMAGE.ome.tiff"
 REGION = "REGION.tiff"
 """Stands for the mask of a region that was drawn, until it is saved beside a result."""
 OUT = "inpainted.ome.tiff"
-OPTIONS = {
-    "repeats": "--repeats",
-    "stride_px": "--stride",
-    "batch_size": "--batch-size",
-    "seed": "--seed",
-}
+OPTIONS = {"batch_size": "--batch-size", "seed": "--seed"}
 """Option of each number of a request; left out where it has its default."""
+WINDOW_ONLY = {"repeats": "repeats", "stride_px": "stride"}
+"""Numbers of a request that the command line always leaves at their defaults."""
 
 
 def inpaint_command(
@@ -58,3 +55,15 @@ def inpaint_command(
         if field.name in OPTIONS and value != field.default:
             words += [OPTIONS[field.name], value]
     return shlex.join(str(word) for word in [*words, "--out", out or OUT])
+
+
+def not_in_command(job: "InpaintJob") -> tuple[str, ...]:
+    """Name what was chosen in the window and has no option on the command line."""
+    request = job.request
+    numbers = [
+        WINDOW_ONLY[field.name]
+        for field in fields(request)
+        if field.name in WINDOW_ONLY and getattr(request, field.name) != field.default
+    ]
+    corrected = any(entry.source == "user" for entry in job.panel.entries)
+    return (*numbers, *(["the proteins that you set"] if corrected else []))

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from napari_virtues.engine import CohortImage, ImageSource, InpaintJob
-from napari_virtues.inpaint_command import inpaint_command
+from napari_virtues.inpaint_command import inpaint_command, not_in_command
 from napari_virtues.inpaint_intent import Intent, RegionSource, job_of, region_sources
 from napari_virtues.inpaint_layers import (
     PARTS,
@@ -55,7 +55,7 @@ def test_command_with_defaults_is_short(job):
 
 
 def test_command_says_all_that_was_chosen_and_the_command_line_takes_it(job):
-    request = replace(job.request, repeats=2, stride_px=64, batch_size=3, seed=9)
+    request = replace(job.request, batch_size=3, seed=9)
     full = replace(
         job,
         image=replace(job.image, name="ROI 2"),
@@ -72,8 +72,15 @@ def test_command_says_all_that_was_chosen_and_the_command_line_takes_it(job):
     assert found["device"] == "cpu"
     assert found["fit"] == ["a.tiff", "b.tiff"]
     assert (found["batch_size"], found["seed"]) == (3, 9)
-    assert (found["repeats"], found["stride"]) == (2, 64)
+    assert not_in_command(full) == ()
     assert found["out"] == Path("x.ome.tiff")
+
+
+def test_what_the_command_leaves_out_is_said(job):
+    panel = job.panel.assign("xyzzy", accession="P01732")
+    request = replace(job.request, repeats=2, stride_px=64)
+    left_out = not_in_command(replace(job, panel=panel, request=request))
+    assert left_out == ("repeats", "stride", "the proteins that you set")
 
 
 @pytest.mark.parametrize(
