@@ -171,7 +171,8 @@ def share_contrast(viewer: "ViewerModel", image: MultiplexImage, channel: str) -
         for layer in result_layers(viewer, image, channel)
         if layer.metadata[RESULT][1] in {"truth", "reconstruction"}
     ]
-    viewer.layers.link_layers(pair, ("contrast_limits", "gamma", "colormap"))
+    if len(pair) == 2:  # both are still there
+        viewer.layers.link_layers(pair, ("contrast_limits", "gamma", "colormap"))
 
 
 class Preview:
