@@ -172,9 +172,15 @@ def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300,
                           check=False)  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    two = load_checkpoint(tmp_path / "two" / "checkpoint").model.state_dict()
-    for key, value in weights(one).items():
-        torch.testing.assert_close(two[key], value, rtol=1e-4, atol=1e-5)
+    # what the models say is compared, not their weights: a key's bias has no gradient but for
+    # rounding, which Adam makes as large as any other
+    g = torch.Generator().manual_seed(0)
+    image, embedding = torch.randn(3, 64, 64, generator=g), torch.randn(3, 640, generator=g)
+    said = [
+        load_checkpoint(folder).model([image], [embedding * 0.2]).reconstruction[0]
+        for folder in (one.checkpoint, tmp_path / "two" / "checkpoint")
+    ]
+    torch.testing.assert_close(said[1], said[0], rtol=1e-3, atol=1e-4)
 
 
 def test_patients_are_not_in_both_splits(tmp_path: Path) -> None:

@@ -39,8 +39,11 @@ class StateSaver(Callback):
 
     def save(self, trainer: lightning.Trainer) -> None:
         """Write the state beside the last good one, then put it in its place."""
-        with replacing(self.path) as new:
-            trainer.save_checkpoint(new)
+        if trainer.is_global_zero:
+            with replacing(self.path) as new:
+                trainer.save_checkpoint(new)
+        else:  # the other processes take part, and write nothing
+            trainer.save_checkpoint(self.path)
         self._saved = trainer.global_step
 
 
@@ -55,11 +58,25 @@ class Clock(Callback):
             pl_module.start_clock()
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Stop when the limit is reached."""
         if isinstance(pl_module, Pretraining) and pl_module.config.max_minutes is not None:
-            trainer.should_stop |= pl_module.minutes >= pl_module.config.max_minutes
+            over = pl_module.minutes >= pl_module.config.max_minutes
+            trainer.should_stop |= over and _stepped(trainer, batch_idx)
+
+
+def _stepped(trainer: lightning.Trainer, batch_idx: int) -> bool:
+    """Tell whether the optimiser has just stepped: only there is a state whole.
+
+    Half an accumulated batch would be lost, and the count of micro-batches be off, on resuming.
+    """
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 class StopOnSignal(Callback):
@@ -86,11 +103,15 @@ class StopOnSignal(Callback):
         self._before.clear()
 
     def on_train_batch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, *_: Any
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,  # noqa: ARG002
+        batch: Any,  # noqa: ARG002
+        batch_idx: int,
     ) -> None:
         """Stop where a signal has come."""
-        if self.received is not None:
-            trainer.should_stop = True
+        trainer.should_stop |= self.received is not None and _stepped(trainer, batch_idx)
 
     def _note(self, number: int, frame: object) -> None:
         self.received = signal.Signals(number).name

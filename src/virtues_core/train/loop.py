@@ -255,7 +255,7 @@ def _trainer(
             enable_progress_bar=False,
             enable_model_summary=False,
             use_distributed_sampler=False,
-            log_every_n_steps=10,
+            log_every_n_steps=1,
             logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
             callbacks=callbacks,
         )

@@ -98,8 +98,15 @@ class Pretraining(lightning.LightningModule):
         checkpoint["minutes"] = self.minutes
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting where the state was saved."""
+        """Go on counting where the state was saved.
+
+        The sampler starts at the first sample that was not trained on, so Lightning's own count
+        of micro-batches must start at nought: else it takes the rest for a finished epoch.
+        """
         self.minutes_before = float(checkpoint["minutes"])
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        progress["current"] = dict.fromkeys(progress["current"], 0)
+        progress["is_last_batch"] = False
 
 
 def scheduled_rate(config: TrainConfig, progress: float) -> float:
