@@ -61,8 +61,8 @@ class Clock(Callback):
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Stop when the limit is reached."""
@@ -106,8 +106,8 @@ class StopOnSignal(Callback):
         self,
         trainer: lightning.Trainer,
         pl_module: lightning.LightningModule,
-        outputs: Any,  # noqa: ARG002
-        batch: Any,  # noqa: ARG002
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         """Stop where a signal has come."""
