@@ -213,7 +213,7 @@ class Preview:
         return _range(self.picture)
 
     def add_layer(self, viewer: "ViewerModel", image: MultiplexImage, channel: str) -> "Image":
-        """Show the picture on top; later tiles appear after ``layer.refresh()``.
+        """Put the picture on top, hidden at first; later tiles appear after ``layer.refresh()``.
 
         The layer becomes the marker's reconstruction at the end, unless it shows every n-th pixel.
         """
@@ -229,6 +229,7 @@ class Preview:
             contrast_limits=self.contrast(),
             blending="translucent_no_depth",
             scale=[value * self.step for value in scale],
+            visible=False,
             metadata=link,
             **attributes,
         )

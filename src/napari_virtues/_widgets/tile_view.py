@@ -80,11 +80,16 @@ class TileView:
         start = time.monotonic()
         if self._layer is None:
             self._layer = preview.add_layer(self._viewer, self._image, tile.channels[0])
+            QTimer.singleShot(0, self._reveal)  # drawn in a turn of its own
         elif self._layer in self._viewer.layers:
             self._layer.contrast_limits = preview.contrast()
             self._layer.refresh(extent=False, thumbnail=False)
         took_ms = 1000 * (time.monotonic() - start)
         self._timer.setInterval(max(SHOW_EVERY_MS, int(5 * took_ms)))
+
+    def _reveal(self) -> None:
+        if self._layer is not None:
+            self._layer.visible = True
 
     def _time_left(self, tile: TileDone) -> str:
         done = tile.index - self._first_index
