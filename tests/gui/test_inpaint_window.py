@@ -132,7 +132,9 @@ def test_inpaint_a_marker_by_mouse(viewer, dock, qtbot, marker, screenshot, tmp_
     else:  # the clock tells of other processes too, and a shared core computes more slowly
         assert busy < 150
 
-    by_part = {x.name.split(" · ")[1]: x for x in viewer.layers if x.name.startswith(marker)}
+    by_part = {
+        x.name.split(" · ")[1]: x for x in viewer.layers if x.name.startswith(f"{marker} · ")
+    }
     made = [x for x in viewer.layers if " · " in x.name]
     assert [x.name.split(" · ")[1] for x in reversed(made)] == [
         "truth",
