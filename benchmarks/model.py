@@ -95,7 +95,7 @@ def measure(device: torch.device, channels: int, runs: int) -> list[tuple[str, s
     def encode(net: VirTues, dtype: torch.dtype) -> torch.Tensor:
         # all tokens of all layers: a layer asked for keeps the last block whole
         with inference():
-            layout = net._layout([image.to(dtype)], [embedding.to(dtype)], None)
+            layout = net.layout([image.to(dtype)], [embedding.to(dtype)], None)
             return net.encode([image.to(dtype)], [embedding.to(dtype)], layout).tokens
 
     top = ceiling(device, torch.float32, runs)
