@@ -211,7 +211,7 @@ def _result(
         prediction[k][where], lower[k][where], upper[k][where] = value, low, high
     if not calibrated:
         warnings.append(
-            "the 80 % intervals are not calibrated for this checkpoint and are wide on purpose; "
+            "the 80 % intervals are not calibrated for this checkpoint: do not rely on them; "
             "give other images of the cohort to fit on, or calibrate the checkpoint"
         )
     warnings += _unseen(prepared, checkpoint, wanted)

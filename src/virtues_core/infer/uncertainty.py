@@ -186,7 +186,7 @@ def interval(
     ----------
     table
         None where nothing is calibrated: then the spread, with the deviation of a whole channel
-        (1) added in quadrature, is taken for a normal error. That is wide on purpose.
+        (1) added in quadrature, is taken for a normal error. It may be too narrow.
     prediction, spread
         (…) model units.
     floor
