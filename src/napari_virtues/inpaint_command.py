@@ -13,14 +13,23 @@ SAVE_FIRST = "IMAGE.ome.tiff"
 REGION = "REGION.tiff"
 """Stands for the mask of a region that was drawn, until it is saved beside a result."""
 OUT = "inpainted.ome.tiff"
-OPTIONS = {"batch_size": "--batch-size", "seed": "--seed"}
+PANEL = "PANEL.csv"
+"""Stands for the panel where a person set proteins in it, until it is saved."""
+OPTIONS = {
+    "repeats": "--repeats",
+    "stride_px": "--stride",
+    "batch_size": "--batch-size",
+    "seed": "--seed",
+}
 """Option of each number of a request; left out where it has its default."""
-WINDOW_ONLY = {"repeats": "repeats", "stride_px": "stride"}
-"""Numbers of a request that the command line always leaves at their defaults."""
 
 
 def inpaint_command(
-    job: "InpaintJob", *, region: Path | None = None, out: Path | None = None
+    job: "InpaintJob",
+    *,
+    region: Path | None = None,
+    panel: Path | None = None,
+    out: Path | None = None,
 ) -> str:
     """Write the ``virtues inpaint`` command that does what a job did.
 
@@ -30,6 +39,8 @@ def inpaint_command(
         What was done.
     region
         File of the hidden region, where there is one.
+    panel
+        File of the panel, where a person set proteins in it.
     out
         File that the command shall write.
     """
@@ -44,6 +55,8 @@ def inpaint_command(
         words += ["--region", region or REGION]
     if request.strategy != ("marker" if request.region is None else "niche"):
         words += ["--strategy", request.strategy]
+    if has_own_panel(job):
+        words += ["--panel", panel or PANEL]
     if job.checkpoint != "demo":
         words += ["--checkpoint", job.checkpoint]
     if job.device != "auto":
@@ -57,13 +70,6 @@ def inpaint_command(
     return shlex.join(str(word) for word in [*words, "--out", out or OUT])
 
 
-def not_in_command(job: "InpaintJob") -> tuple[str, ...]:
-    """Name what was chosen in the window and has no option on the command line."""
-    request = job.request
-    numbers = [
-        WINDOW_ONLY[field.name]
-        for field in fields(request)
-        if field.name in WINDOW_ONLY and getattr(request, field.name) != field.default
-    ]
-    corrected = any(entry.source == "user" for entry in job.panel.entries)
-    return (*numbers, *(["the proteins that you set"] if corrected else []))
+def has_own_panel(job: "InpaintJob") -> bool:
+    """Say whether a person set proteins, so that the command needs the panel's file."""
+    return any(entry.source == "user" for entry in job.panel.entries)

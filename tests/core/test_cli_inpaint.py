@@ -12,6 +12,8 @@ from typer.testing import CliRunner
 from virtues_core.cli import evaluate, inpaint
 from virtues_core.cli._options import spread
 from virtues_core.errors import DeviceError, InputError, MarkerError, ReadError, VirtuesError
+from virtues_core.infer import InpaintRequest
+from virtues_core.markers import Panel
 from virtues_core.model import save_checkpoint
 from virtues_core.read import read_image, write_labels, write_ome_tiff
 
@@ -86,6 +88,42 @@ def test_inpaint_a_region(app: typer.Typer, folder: Path) -> None:
     assert (one[1] < one[2])[16:48, 24:56].mean() > 0.9
 
 
+def test_defaults_are_those_of_a_request(app: typer.Typer) -> None:
+    request = InpaintRequest(markers=("A",))
+    assert (inpaint.REPEATS, inpaint.STRIDE_PX) == (request.repeats, request.stride_px)
+
+
+def test_repeats_and_stride_reach_the_model(app: typer.Typer, folder: Path) -> None:
+    common = ["inpaint", folder / "r0.ome.tiff", "--markers", "CD3_Er170",
+              "--checkpoint", folder / "model", "--device", "cpu"]  # fmt: skip
+    painted = {}
+    for name, options in {
+        "usual": [], "same": ["--repeats", 4, "--stride", 96], "quick": ["--repeats", 0],
+        "apart": ["--stride", 128],
+    }.items():  # fmt: skip
+        call(app, *common, *options, "--out", folder / f"{name}.ome.tiff")
+        painted[name] = read_image(folder / f"{name}.ome.tiff").compute()
+    np.testing.assert_array_equal(painted["usual"], painted["same"])
+    np.testing.assert_allclose(painted["usual"][0], painted["quick"][0], atol=1e-4)
+    assert (painted["quick"][2] <= painted["usual"][2] + 1e-4).all()  # no spread: narrower
+    assert (painted["quick"][2] < painted["usual"][2]).any()
+    assert (painted["apart"][0] != painted["usual"][0]).any()  # where tiles overlap
+
+
+def test_a_panel_says_what_channels_are(app: typer.Typer, folder: Path) -> None:
+    panel = Panel.from_names(CHANNELS).assign("131Xe_Xe131", accession="P01732")
+    panel.to_csv(folder / "panel.csv")
+    common = ["inpaint", folder / "r0.ome.tiff", "--checkpoint", folder / "model",
+              "--device", "cpu", "--repeats", 0, "--out", folder / "o.ome.tiff"]  # fmt: skip
+    with pytest.raises(MarkerError, match="'131Xe_Xe131' cannot be inpainted: background"):
+        call(app, *common, "--markers", "131Xe_Xe131")
+    call(app, *common, "--markers", "131Xe_Xe131", "--panel", folder / "panel.csv")
+    assert read_image(folder / "o.ome.tiff").channels[0] == "131Xe_Xe131"
+    Panel.from_names(CHANNELS[:3]).to_csv(folder / "short.csv")
+    with pytest.raises(MarkerError, match="does not name the channels DNA1_Ir191"):
+        call(app, *common, "--markers", "CD3_Er170", "--panel", folder / "short.csv")
+
+
 @pytest.mark.parametrize(
     ("args", "error", "said"),
     [
@@ -96,6 +134,9 @@ def test_inpaint_a_region(app: typer.Typer, folder: Path) -> None:
         (["--markers", "CD3_Er170", "--strategy", "all"], InputError, "found 'all'"),
         (["--markers", "CD3_Er170", "--fit", "none*.tiff"], InputError, "nothing at 'none"),
         (["--markers", "CD3_Er170", "--image", "second"], ReadError, "second"),
+        (["--markers", "CD3_Er170", "--repeats", "-1"], InputError, "0 or more, found -1"),
+        (["--markers", "CD3_Er170", "--stride", "129"], InputError, "1 to 128 px, found 129"),
+        (["--markers", "CD3_Er170", "--panel", "none.csv"], MarkerError, "none.csv"),
     ],
 )
 def test_a_mistake_leaves_the_old_file_alone(

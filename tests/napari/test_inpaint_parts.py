@@ -1,7 +1,7 @@
 """Parts of the Inpaint dock that need no window: commands, regions, layers, pictures, words."""
 
 import shlex
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import dask.array as da
@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from napari_virtues.engine import CohortImage, ImageSource, InpaintJob
-from napari_virtues.inpaint_command import inpaint_command, not_in_command
+from napari_virtues.inpaint_command import OPTIONS, has_own_panel, inpaint_command
 from napari_virtues.inpaint_intent import Intent, RegionSource, job_of, region_sources
 from napari_virtues.inpaint_layers import (
     PARTS,
@@ -55,7 +55,7 @@ def test_command_with_defaults_is_short(job):
 
 
 def test_command_says_all_that_was_chosen_and_the_command_line_takes_it(job):
-    request = replace(job.request, batch_size=3, seed=9)
+    request = replace(job.request, batch_size=3, seed=9, repeats=2, stride_px=64)
     full = replace(
         job,
         image=replace(job.image, name="ROI 2"),
@@ -72,15 +72,23 @@ def test_command_says_all_that_was_chosen_and_the_command_line_takes_it(job):
     assert found["device"] == "cpu"
     assert found["fit"] == ["a.tiff", "b.tiff"]
     assert (found["batch_size"], found["seed"]) == (3, 9)
-    assert not_in_command(full) == ()
+    assert (found["repeats"], found["stride"]) == (2, 64)
+    assert found["panel"] is None
     assert found["out"] == Path("x.ome.tiff")
 
 
-def test_what_the_command_leaves_out_is_said(job):
-    panel = job.panel.assign("xyzzy", accession="P01732")
-    request = replace(job.request, repeats=2, stride_px=64)
-    left_out = not_in_command(replace(job, panel=panel, request=request))
-    assert left_out == ("repeats", "stride", "the proteins that you set")
+def test_command_names_every_number_of_a_request(job):
+    numbers = {f.name for f in fields(InpaintRequest) if isinstance(f.default, int)}
+    assert set(OPTIONS) == numbers
+
+
+def test_command_takes_the_panel_where_a_person_set_proteins(job):
+    corrected = replace(job, panel=job.panel.assign("xyzzy", accession="P01732"))
+    assert has_own_panel(corrected)
+    assert not has_own_panel(job)
+    assert parsed(inpaint_command(corrected))["panel"] == Path("PANEL.csv")
+    saved = inpaint_command(corrected, panel=Path("/data/my panel.csv"))
+    assert parsed(saved)["panel"] == Path("/data/my panel.csv")
 
 
 @pytest.mark.parametrize(

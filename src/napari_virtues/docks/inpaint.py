@@ -30,7 +30,7 @@ from napari_virtues.engine import (
     Terms,
     TileDone,
 )
-from napari_virtues.inpaint_command import inpaint_command, not_in_command
+from napari_virtues.inpaint_command import PANEL, has_own_panel, inpaint_command
 from napari_virtues.inpaint_intent import Intent, RegionSource, job_of, region_sources
 from napari_virtues.inpaint_result import save_result
 from napari_virtues.state import AppState, OpenImage, unwrapped
@@ -369,9 +369,9 @@ class InpaintDock(InpaintForm):
     def _copy_command(self, *_: Any) -> None:
         command = self.command
         QApplication.clipboard().setText(command)
-        lost = not_in_command(self.job) if self.job is not None else ()
-        without = f" It leaves out {' and '.join(lost)}." if lost else ""
-        self.status.setText(f"Copied: {command}{without}")
+        own = self.job is not None and has_own_panel(self.job)
+        first = f" Save the panel in the Images dock as {PANEL} first." if own else ""
+        self.status.setText(f"Copied: {command}{first}")
 
 
 def _attempt(work: Callable[..., Any], *arguments: Any) -> Any:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LOWER = "{} lower 10%"
 UPPER = "{} upper 90%"
 """Names of the channels that hold the ends of a marker's 80 % interval."""
+REPEATS = 4
+STRIDE_PX = 96
+"""Defaults of `InpaintRequest`, which takes PyTorch to import; a test holds them to it."""
 
 
 def register(app: typer.Typer) -> None:
@@ -52,8 +55,19 @@ def inpaint(
     image: Annotated[
         str | None, typer.Option("--image", help="Which one, in a file of several images.")
     ] = None,
+    panel: Annotated[
+        Path | None,
+        typer.Option("--panel", help="Panel CSV: what its channels are; else from their names."),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", help="Tiles at once.")] = 8,
+    repeats: Annotated[
+        int,
+        typer.Option("--repeats", help="Visible subsets for the interval; 0 is quickest."),
+    ] = REPEATS,
+    stride: Annotated[
+        int, typer.Option("--stride", help="Step from tile to tile, px: 128 without overlap.")
+    ] = STRIDE_PX,
     seed: Annotated[int, typer.Option("--seed", help="Draws patches and subsets.")] = 0,
 ) -> None:
     """Paint hidden markers or regions back, with an 80 % interval, in counts."""
@@ -61,6 +75,7 @@ def inpaint(
     from virtues_core.infer import InpaintRequest
     from virtues_core.infer import inpaint as paint
     from virtues_core.infer.masks import check_strategy
+    from virtues_core.markers import Panel
     from virtues_core.read import read_image, read_labels, write_ome_tiff
 
     opened = read_image(path, image)
@@ -72,13 +87,15 @@ def inpaint(
         strategy=check_strategy(chosen),
         markers=tuple(name.strip() for name in markers.split(",") if name.strip()),
         region=hidden,
+        repeats=repeats,
+        stride_px=stride,
         batch_size=batch_size,
         seed=seed,
     )
     others: list[MultiplexImage] = [read_image(other) for other in expand(fit or [])]
     result = paint(
         opened,
-        None,
+        None if panel is None else Panel.from_csv(panel),
         open_checkpoint(checkpoint, device),
         request,
         fit_images=others,
