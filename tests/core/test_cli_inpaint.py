@@ -9,9 +9,16 @@ import typer
 from infer_samples import CHANNELS, USED, checkpoint, counts
 from typer.testing import CliRunner
 
-from virtues_core.cli import evaluate, inpaint
+from virtues_core.cli import calibrate, evaluate, inpaint
 from virtues_core.cli._options import spread
-from virtues_core.errors import DeviceError, InputError, MarkerError, ReadError, VirtuesError
+from virtues_core.errors import (
+    CheckpointError,
+    DeviceError,
+    InputError,
+    MarkerError,
+    ReadError,
+    VirtuesError,
+)
 from virtues_core.infer import InpaintRequest
 from virtues_core.markers import Panel
 from virtues_core.model import save_checkpoint
@@ -24,6 +31,7 @@ def app() -> typer.Typer:
     app.callback()(lambda: None)
     inpaint.register(app)
     evaluate.register(app)
+    calibrate.register(app)
     return app
 
 
@@ -185,6 +193,19 @@ def test_evaluate_one_strategy_with_coverage(app: typer.Typer, folder: Path) -> 
             app, "evaluate", "reconstruction", folder / "r0.ome.tiff", "--checkpoint",
             folder / "model", "--json", out, "--strategies", "other",
         )  # fmt: skip
+
+
+def test_calibrate_keeps_the_intervals_in_the_checkpoint(app: typer.Typer, folder: Path) -> None:
+    args = ["inpaint", folder / "r0.ome.tiff", "--markers", "CD3_Er170", "--device", "cpu",
+            "--checkpoint", folder / "model", "--out", folder / "o.ome.tiff"]  # fmt: skip
+    assert "not calibrated" in call(app, *args)
+    said = call(app, "calibrate", folder / "model", folder / "r[123].ome.tiff", "--device", "cpu")
+    assert "intervals from 3 images; markers with their own: 4 (independent)" in said
+    assert "not calibrated" not in call(app, *args)
+    with pytest.raises(InputError, match="nothing at"):
+        call(app, "calibrate", folder / "model", folder / "none*.tiff")
+    with pytest.raises(CheckpointError):
+        call(app, "calibrate", folder / "none", folder / "r1.ome.tiff")
 
 
 def test_values_after_fit() -> None:

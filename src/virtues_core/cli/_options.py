@@ -83,10 +83,17 @@ def open_checkpoint(name: str, device: str) -> "Checkpoint":
     """
     from virtues_core.model import load_checkpoint
 
-    return load_checkpoint(name, device=_device(device))
+    return load_checkpoint(name, device=device_named(device))
 
 
-def _device(name: str) -> str:
+def device_named(name: str) -> str:
+    """Return the device of this name; ``auto`` is the GPU, where there is one.
+
+    Raises
+    ------
+    DeviceError
+        It is unknown or absent.
+    """
     import torch
 
     present = ["cpu"]

@@ -18,6 +18,7 @@ COMMANDS = (
     "inpaint",
     "evaluate",
     "pretrain",
+    "calibrate",
     "simulate",
     "download",
     "demo",

@@ -8,7 +8,7 @@ import typer
 
 from virtues_core.errors import InputError
 
-CALIBRATION_IMAGES = 8
+CALIBRATION_IMAGES = 32
 """How many images the intervals are calibrated on after a training."""
 
 
@@ -44,7 +44,7 @@ def pretrain_command(
 ) -> None:
     """Train VirTues on your images; Ctrl-C saves first, --resume goes on."""
     from virtues_core.cli._options import expand
-    from virtues_core.infer.uncertainty import calibrate_folder
+    from virtues_core.infer import calibrate_folder
     from virtues_core.markers import MarkerEmbeddings
     from virtues_core.train import TrainConfig
     from virtues_core.train.loop import pretrain

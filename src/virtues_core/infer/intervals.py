@@ -6,11 +6,15 @@ the spread between repeats, the quantiles of the truth are tabulated; between bi
 interpolated. One factor then widens all of them so that on held-out images the share is right
 (split conformal prediction, Vovk et al. 2005, with images as the groups).
 
-Values are heights above the floor: model units minus those of a count of 0. There the truth has
-its point mass at 0 for every channel, and a lower bound may rest on it.
+Values are in model units, which place a marker's mean at 0 whatever the instrument's background:
+a marker seen by several instruments has one table. A bound below the model units of a count of 0,
+the floor, is that floor, where sparse markers have their point mass.
+
+A marker that few images show borrows from all markers (`fit_intervals`, ``others``): they count as
+much as `BORROWED` images of its own, in the table and in the factor.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -26,34 +30,41 @@ MOST_PIXELS = 200_000
 """Pixels that a table is fitted on at the most, drawn at random from all."""
 LEAST_PIXELS = 2_000
 """Fewer are too few for a table."""
+BORROWED = 2
+"""Images of its own that all markers together count as, for each marker."""
+MOST_FOLDS = 6
+"""Parts, of whole images, that are held out in turn at the most."""
 _AT_FLOOR = 1e-3
+_SAME = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Pixels with known truth; all (P,), heights above the floor."""
+    """Pixels with known truth; all (P,), model units."""
 
     prediction: NDArray[np.float32]
     spread: NDArray[np.float32]
     truth: NDArray[np.float32]
+    floor: NDArray[np.float32]
+    """Model units of a count of 0, for the marker and image that each pixel is from."""
     group: NDArray[np.int64]
     """Which image each pixel is from."""
 
     def take(self, chosen: NDArray[Any]) -> "Sample":
         """Return some of the pixels."""
-        return Sample(
-            self.prediction[chosen], self.spread[chosen], self.truth[chosen], self.group[chosen]
-        )
+        return Sample(*(getattr(self, field.name)[chosen] for field in fields(Sample)))
+
+    def thin(self, most: int, generator: np.random.Generator) -> "Sample":
+        """Return ``most`` pixels drawn at random; all where there are no more."""
+        if self.truth.size <= most:
+            return self
+        return self.take(generator.choice(self.truth.size, most, replace=False))
 
     @classmethod
     def join(cls, parts: list["Sample"]) -> "Sample":
         """Put samples together."""
-        return cls(
-            np.concatenate([part.prediction for part in parts]),
-            np.concatenate([part.spread for part in parts]),
-            np.concatenate([part.truth for part in parts]),
-            np.concatenate([part.group for part in parts]),
-        )
+        names = [field.name for field in fields(Sample)]
+        return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in names))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,16 +85,22 @@ class IntervalTable:
     """Widens (or narrows) the distance of the bounds from the median."""
 
     def bounds(
-        self, prediction: NDArray[np.floating[Any]], spread: NDArray[np.floating[Any]]
+        self,
+        prediction: NDArray[np.floating[Any]],
+        spread: NDArray[np.floating[Any]],
+        floor: float | NDArray[np.floating[Any]],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return lower and upper bound, of the shape of the prediction, heights above the floor."""
-        p = np.asarray(prediction, np.float64)
-        low, middle, high = self._raw(p, np.asarray(spread, np.float64))
-        lower = middle - self.scale * (middle - low)
-        upper = middle + self.scale * (high - middle)
-        lower = np.where(lower <= _AT_FLOOR, 0.0, lower)
-        upper = np.maximum(np.maximum(upper, lower), _AT_FLOOR)
-        return lower.astype(np.float32), upper.astype(np.float32)
+        """Return lower and upper bound, of the shape of the prediction, model units.
+
+        Parameters
+        ----------
+        prediction, spread
+            (…) model units.
+        floor
+            Model units of a count of 0; no bound is lower.
+        """
+        raw = self._raw(np.asarray(prediction, np.float64), np.asarray(spread, np.float64))
+        return _widened(raw, self.scale, floor)
 
     def _raw(
         self, p: NDArray[np.float64], spread: NDArray[np.float64]
@@ -99,7 +116,7 @@ class IntervalTable:
             for s, curve in enumerate(curves):
                 here = kind == s
                 value[here] = np.interp(inside[here], self.centres, curve)
-            result.append(np.maximum(value + beyond, 0.0))
+            result.append(value + beyond)
         return result[0], result[1], result[2]
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,17 +133,28 @@ class IntervalTable:
         return cls(**read, scale=float(table["scale"]))
 
 
-def fit_intervals(sample: Sample, *, level: float = LEVEL, seed: int = 0) -> IntervalTable | None:
+def fit_intervals(
+    sample: Sample,
+    *,
+    others: Sample | None = None,
+    others_scale: float = 1.0,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> IntervalTable | None:
     """Fit a table on pixels with known truth.
 
-    The widening factor is found by leaving out each image in turn: tables fitted on the others
-    must hold ``level`` of its pixels, over all images together. With one image the table must hold
-    them of its own.
+    The widening factor is found by leaving out the images in turn: tables fitted on the others
+    must hold ``level`` of the pixels left out, over all images together. With one image, and no
+    ``others``, the table must hold them of its own.
 
     Parameters
     ----------
     sample
         Pixels with known truth.
+    others
+        Pixels of all markers, as many as of `BORROWED` images: they join every table.
+    others_scale
+        The factor over all markers; weighs as much as so many images in the geometric mean.
     level
         Share of pixels to hold.
     seed
@@ -139,17 +167,21 @@ def fit_intervals(sample: Sample, *, level: float = LEVEL, seed: int = 0) -> Int
     """
     if sample.truth.size < LEAST_PIXELS:
         return None
-    if sample.truth.size > MOST_PIXELS:
-        generator = np.random.default_rng(seed)
-        sample = sample.take(generator.choice(sample.truth.size, MOST_PIXELS, replace=False))
-    table = _tabulate(sample, level)
+    sample = sample.thin(MOST_PIXELS, np.random.default_rng(seed))
+    extra = [] if others is None else [others]
+    table = _tabulate(Sample.join([sample, *extra]), level)
+    images, image = np.unique(sample.group, return_inverse=True)
     held = []
-    for group in np.unique(sample.group):
-        inside = sample.group == group
-        rest, left = sample.take(~inside), sample.take(inside)
+    for fold in range(min(len(images), MOST_FOLDS)):
+        out = image % MOST_FOLDS == fold
+        rest = Sample.join([sample.take(~out), *extra])
         if rest.truth.size >= LEAST_PIXELS:
-            held.append((_tabulate(rest, level), left))
-    return _with_scale(table, _scale(held or [(table, sample)], level))
+            held.append((_tabulate(rest, level), sample.take(out)))
+    scale = _scale(held or [(table, sample)], level)
+    if others is not None:
+        weight = len(images) / (len(images) + BORROWED)
+        scale = float(scale**weight * others_scale ** (1 - weight))
+    return replace(table, scale=scale)
 
 
 def coverage(
@@ -188,21 +220,39 @@ def _tabulate(sample: Sample, level: float) -> IntervalTable:
 
 
 def _quantiles(truth: NDArray[np.float32], level: float) -> tuple[float, float, float]:
-    """Lower bound, median and upper bound; where many pixels are 0, the lower bound is 0."""
+    """Lower bound, median and upper bound; what equals the lower bound is within."""
     low = float(np.quantile(truth, (1 - level) / 2))
-    below = float((truth < low).mean()) if low > _AT_FLOOR else 0.0
+    below = float((truth < low - _SAME).mean())
     high = float(np.quantile(truth, min(1.0, below + level)))
     return low, float(np.median(truth)), high
 
 
+def _widened(
+    raw: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
+    scale: float,
+    floor: float | NDArray[np.floating[Any]],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Widen lower, median and upper quantile by a factor, and rest what is lower on the floor."""
+    low, middle, high = raw
+    lower = middle - scale * (middle - low)
+    upper = middle + scale * (high - middle)
+    lower = np.where(lower <= floor + _AT_FLOOR, floor, lower)
+    upper = np.maximum(np.maximum(upper, lower), floor + _AT_FLOOR)
+    return lower.astype(np.float32), upper.astype(np.float32)
+
+
 def _scale(held: list[tuple[IntervalTable, Sample]], level: float) -> float:
     """Find the factor at which held-out images are covered as stated, by bisection."""
-    total = sum(sample.truth.size for _, sample in held)
+    raws = [
+        (table._raw(s.prediction.astype(np.float64), s.spread.astype(np.float64)), s)
+        for table, s in held
+    ]
+    total = sum(sample.truth.size for _, sample in raws)
 
     def share(scale: float) -> float:
         hit = 0.0
-        for table, sample in held:
-            lower, upper = _with_scale(table, scale).bounds(sample.prediction, sample.spread)
+        for raw, sample in raws:
+            lower, upper = _widened(raw, scale, sample.floor)
             hit += coverage(lower, upper, sample.truth) * sample.truth.size
         return hit / total
 
@@ -211,7 +261,3 @@ def _scale(held: list[tuple[IntervalTable, Sample]], level: float) -> float:
         middle = (low * high) ** 0.5
         low, high = (low, middle) if share(middle) >= level else (middle, high)
     return high
-
-
-def _with_scale(table: IntervalTable, scale: float) -> IntervalTable:
-    return IntervalTable(table.centres, table.edges, table.lower, table.median, table.upper, scale)

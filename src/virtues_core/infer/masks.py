@@ -101,10 +101,36 @@ def hide_more(
     if not others:  # the hidden channels are hidden in a region only: nothing else to take away
         return mask | (generator.random(mask.shape) < FURTHER)
     gone = generator.random(len(others)) < FURTHER
-    gone[generator.integers(len(others))] = False
+    if gone.all():
+        gone[generator.integers(len(others))] = False
     more = mask.copy()
     more[[c for c, is_gone in zip(others, gone, strict=True) if is_gone]] = True
     return more
+
+
+def draw_parts(generator: np.random.Generator, channels: int) -> list[list[int]]:
+    """Part the channels at random: hide one part after another, and each is hidden once.
+
+    Given that a channel is hidden, each other is hidden with it with the probability `FURTHER`, as
+    `hide_more` hides them: one visible subset serves all the channels that it hides.
+
+    Parameters
+    ----------
+    generator
+        Source of chance.
+    channels
+        C, 2 or more; no part holds all of them.
+
+    Returns
+    -------
+    list
+        Positions of each part's channels.
+    """
+    parts = round(1 / FURTHER)
+    drawn = generator.integers(parts, size=channels)
+    if (drawn == drawn[0]).all():  # something has to stay visible
+        drawn[generator.integers(channels)] = (drawn[0] + 1) % parts
+    return [np.flatnonzero(drawn == part).tolist() for part in np.unique(drawn)]
 
 
 def to_pixels(mask: NDArray[np.bool_], patch_px: int) -> NDArray[np.bool_]:

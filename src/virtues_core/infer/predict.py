@@ -83,28 +83,39 @@ class Runner:
         DeviceError
             Not even one tile fits in memory.
         """
+        done = self.predict_each(tiles, embeddings, masks, [channels] * len(tiles))
+        side = tiles[0].shape[-1] if len(tiles) else 0
+        return np.stack(done) if done else np.empty((0, len(channels), side, side), "f4")
+
+    def predict_each(
+        self,
+        tiles: Sequence[NDArray[np.float32]],
+        embeddings: NDArray[np.float32],
+        masks: Sequence[NDArray[np.bool_]],
+        channels: Sequence[Sequence[int]],
+    ) -> list[NDArray[np.float32]]:
+        """Reconstruct channels that differ from tile to tile.
+
+        As `predict`, but ``channels`` holds K_t positions for each tile; returns T × (K_t, S, S).
+        """
         done: list[NDArray[np.float32]] = []
-        start = 0
         with self._interruptible():
-            while start < len(tiles):
+            while len(done) < len(tiles):
                 self._ask(at_once=True)
-                part = slice(start, start + self.batch_size)
+                part = slice(len(done), len(done) + self.batch_size)
                 try:
-                    done.append(self._forward(tiles[part], embeddings, masks[part], channels))
+                    done += self._forward(tiles[part], embeddings, masks[part], channels[part])
                 except (torch.OutOfMemoryError, RuntimeError) as error:
                     self._halve(error)
-                    continue
-                start = part.stop
-        side = tiles[0].shape[-1] if len(tiles) else 0
-        return np.concatenate(done) if done else np.empty((0, len(channels), side, side), "f4")
+        return done
 
     def _forward(
         self,
         tiles: Sequence[NDArray[np.float32]],
         embeddings: NDArray[np.float32],
         masks: Sequence[NDArray[np.bool_]],
-        channels: Sequence[int],
-    ) -> NDArray[np.float32]:
+        channels: Sequence[Sequence[int]],
+    ) -> list[NDArray[np.float32]]:
         weight = next(self._model.parameters())
 
         def moved(values: NDArray[np.float32]) -> torch.Tensor:
@@ -117,12 +128,9 @@ class Runner:
                 [moved(tile) for tile in tiles],
                 [markers] * len(tiles),
                 [torch.from_numpy(np.ascontiguousarray(m)).to(weight.device) for m in masks],
-                [list(channels)] * len(tiles),
+                [list(wanted) for wanted in channels],
             )
-            result: NDArray[np.float32] = (
-                torch.stack(list(output.reconstruction)).to("cpu", torch.float32).numpy()
-            )
-        return result
+        return [painted.to("cpu", torch.float32).numpy() for painted in output.reconstruction]
 
     def _halve(self, error: RuntimeError) -> None:
         """Go on with half the batch where memory ran out; pass any other error on."""

@@ -1,30 +1,18 @@
 """How sure the model is: spread over visible subsets, turned into calibrated 80 % intervals."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtues_core.image import MultiplexImage
-from virtues_core.infer.intervals import LEVEL, IntervalTable, Sample, fit_intervals
-from virtues_core.infer.masks import (
-    STRATEGIES,
-    Strategy,
-    draw_patches,
-    hide_more,
-    to_pixels,
-)
-from virtues_core.infer.predict import Runner, never
-from virtues_core.infer.prepare import TILE_PX, PreparedImage, prepare_image
-from virtues_core.infer.tiles import cut
-from virtues_core.markers import Panel
-from virtues_core.model import Checkpoint, load_checkpoint, save_checkpoint
-from virtues_core.preprocess import tile_origins
+from virtues_core.infer.intervals import IntervalTable, Sample
+from virtues_core.infer.masks import Strategy, draw_parts, draw_patches, hide_more
+from virtues_core.infer.predict import Runner
 
-FORMAT = 1
+FORMAT = 2
+"""Of stored calibrations: 1 held heights above the floor and is not read any more."""
 REPEATS = 4
 """Visible subsets for the spread, in a calibration and by default in use."""
 UNCALIBRATED_Z = 1.2816
@@ -65,94 +53,49 @@ def predict_with_spread(
     return TilePrediction(prediction, np.sqrt(squares / max(repeats, 1)))
 
 
-def calibrate(
-    checkpoint: Checkpoint,
-    images: Sequence[MultiplexImage],
-    panels: Sequence[Panel] | None = None,
+def predict_in_turn(
+    runner: Runner,
+    tile: NDArray[np.float32],
+    embeddings: NDArray[np.float32],
+    groups: Sequence[Sequence[int]],
     *,
-    strategies: Sequence[Strategy] = STRATEGIES,
-    tiles_per_image: int = 8,
-    batch_size: int = 8,
-    seed: int = 0,
-    cancelled: Callable[[], bool] = never,
-) -> dict[str, Any]:
-    """Fit the 80 % intervals of a checkpoint on images that it was not trained on.
+    repeats: int,
+    generator: np.random.Generator,
+) -> TilePrediction:
+    """Predict every channel of a tile as if it were hidden, with the spread of marker masking.
 
     Parameters
     ----------
-    checkpoint
-        Its ``calibration`` is not looked at.
-    images
-        Images with known truth, not trained on; several, so that they stand for others.
-    panels
-        One an image; from channel names by default.
-    strategies
-        Which maskings to calibrate.
-    tiles_per_image
-        Tiles of each image that are looked at, drawn at random; marker masking, which hides one
-        channel after another, takes an eighth as many for each.
-    batch_size, seed, cancelled
-        As in `Runner` and `draw_patches`.
+    runner
+        Runs the model.
+    tile
+        (C, S, S) model units.
+    embeddings
+        (C, E).
+    groups
+        Which channels are hidden together for the prediction; each channel in one.
+    repeats
+        Visible subsets for the spread of each channel. A subset serves all that it hides (see
+        `draw_parts`), so that this takes 4 passes a repeat, however many channels there are.
+    generator
+        Draws them.
 
     Returns
     -------
-    dict
-        Fit for JSON and for ``Checkpoint.calibration``: by strategy, a table over all markers
-        (``pooled``) and one a marker key (``keys``).
-
-    Raises
-    ------
-    InputError, MarkerError
-        An image cannot be used; see `prepare_image`.
-    Cancelled
-        ``cancelled()`` said so.
+    TilePrediction
+        (1, C, S, S).
     """
-    given: Sequence[Panel | None] = [None] * len(images) if panels is None else panels
-    runner = Runner(checkpoint, batch_size=batch_size, cancelled=cancelled)
-    gathered: dict[Strategy, dict[str, list[Sample]]] = {name: {} for name in strategies}
-    for number, (image, panel) in enumerate(zip(images, given, strict=True)):
-        prepared = prepare_image(image, panel, checkpoint)
-        for strategy in strategies:
-            count = max(1, tiles_per_image // 8) if strategy == "marker" else tiles_per_image
-            generator = np.random.default_rng((seed, number, STRATEGIES.index(strategy)))
-            for key, sample in _gather(runner, prepared, strategy, count, number, generator):
-                gathered[strategy].setdefault(key, []).append(sample)
-    tables = {name: _tables(by_key, seed) for name, by_key in gathered.items()}
-    return {"format": FORMAT, "level": LEVEL, "repeats": REPEATS, "strategies": tables}
-
-
-def calibrate_folder(
-    folder: Path, images: Sequence[MultiplexImage], *, held_out: bool
-) -> dict[str, Any]:
-    """Calibrate a saved checkpoint and keep the result in it.
-
-    Parameters
-    ----------
-    folder
-        A checkpoint's folder; replaced when the calibration is done.
-    images
-        As in `calibrate`.
-    held_out
-        False where the model was trained on these images: the card then says that the intervals
-        may be too narrow for other tissue.
-
-    Returns
-    -------
-    dict
-        What `calibrate` gave.
-    """
-    checkpoint = load_checkpoint(folder)
-    calibration = calibrate(checkpoint, images)
-    card = checkpoint.card + (
-        f"\n80 % intervals are calibrated on {len(images)} images"
-        + (
-            " that were kept out of training.\n"
-            if held_out
-            else " of the training itself: on other tissue they may be too narrow.\n"
-        )
-    )
-    save_checkpoint(replace(checkpoint, calibration=calibration, card=card), folder)
-    return calibration
+    drawn = [part for _ in range(repeats) for part in draw_parts(generator, len(tile))]
+    hidden = [list(group) for group in groups] + drawn
+    grid = (tile.shape[1] // runner.patch_px, tile.shape[2] // runner.patch_px)
+    masks = [draw_patches(generator, "marker", len(tile), grid, gone) for gone in hidden]
+    painted = runner.predict_each([tile] * len(hidden), embeddings, masks, hidden)
+    prediction, squares = np.empty_like(tile), np.zeros_like(tile)
+    for gone, values in zip(hidden[: len(groups)], painted, strict=False):
+        prediction[gone] = values
+    for gone, values in zip(drawn, painted[len(groups) :], strict=True):
+        squares[gone] += (values - prediction[gone]) ** 2
+    return TilePrediction(prediction[None], np.sqrt(squares / max(repeats, 1))[None])
 
 
 def stored_table(
@@ -192,53 +135,12 @@ def interval(
     floor
         Model units of a count of 0; no bound is lower.
     """
-    base = np.float32(floor)
     if table is None:
+        base = np.float32(floor)
         width = np.float32(UNCALIBRATED_Z) * np.sqrt(spread**2 + np.float32(1))
         lower = np.maximum(prediction - width, base)
         return lower, np.maximum(prediction + width, lower)
-    low, high = table.bounds(prediction - base, spread)
-    return np.where(low > 0, low + base, base), high + base
-
-
-def _gather(
-    runner: Runner,
-    prepared: PreparedImage,
-    strategy: Strategy,
-    count: int,
-    number: int,
-    generator: np.random.Generator,
-) -> list[tuple[str, Sample]]:
-    """Hide and predict some tiles of an image: (marker key, pixels) for each channel."""
-    origins = tile_origins(prepared.shape)
-    channels = range(len(prepared.channels))
-    grid = (TILE_PX // runner.patch_px,) * 2
-    samples = []
-    for wanted in [(c,) for c in channels] if strategy == "marker" else [tuple(channels)]:
-        chosen = origins[np.sort(generator.permutation(len(origins))[:count])]
-        tiles = cut(prepared.pixels, chosen)
-        masks = [draw_patches(generator, strategy, len(channels), grid, wanted) for _ in tiles]
-        said = predict_with_spread(
-            runner, tiles, prepared.embeddings, masks, wanted,
-            strategy=strategy, repeats=REPEATS, generator=generator,
-        )  # fmt: skip
-        masked = to_pixels(np.stack(masks), runner.patch_px)
-        truth = np.stack(tiles)
-        for k, c in enumerate(wanted):
-            where = masked[:, c]
-            samples.append(
-                (
-                    prepared.keys[c],
-                    sample_of(
-                        said.prediction[:, k][where],
-                        said.spread[:, k][where],
-                        truth[:, c][where],
-                        float(prepared.floor[c]),
-                        number,
-                    ),
-                )
-            )
-    return samples
+    return table.bounds(prediction, spread, floor)
 
 
 def sample_of(
@@ -246,20 +148,13 @@ def sample_of(
     spread: NDArray[np.float32],
     truth: NDArray[np.float32],
     floor: float,
-    group: int | NDArray[np.int64],
+    group: int,
 ) -> Sample:
-    """Make a sample of pixels in model units, as heights above a channel's floor."""
-    base = np.float32(floor)
-    groups = np.broadcast_to(np.asarray(group, dtype=np.int64), truth.shape)
-    return Sample(prediction - base, spread, truth - base, groups)
-
-
-def _tables(by_key: dict[str, list[Sample]], seed: int) -> dict[str, Any]:
-    everything = [sample for samples in by_key.values() for sample in samples]
-    pooled = fit_intervals(Sample.join(everything), seed=seed) if everything else None
-    keys = {}
-    for key, samples in sorted(by_key.items()):
-        table = fit_intervals(Sample.join(samples), seed=seed)
-        if table is not None:
-            keys[key] = table.to_dict()
-    return {"pooled": None if pooled is None else pooled.to_dict(), "keys": keys}
+    """Make a sample of pixels (P,) of one marker in one image, model units."""
+    return Sample(
+        np.maximum(prediction, np.float32(floor)),
+        spread,
+        truth,
+        np.full(truth.shape, floor, dtype=np.float32),
+        np.full(truth.shape, group, dtype=np.int64),
+    )
