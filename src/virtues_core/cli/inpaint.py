@@ -8,8 +8,7 @@ import typer
 from virtues_core.cli._options import FitCommand
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    import dask.array as da
 
     from virtues_core.image import MultiplexImage
     from virtues_core.infer import InpaintResult, TileDone
@@ -117,15 +116,19 @@ def _progress(tile: "TileDone") -> None:
             typer.echo(err=True)
 
 
-def _channels(result: "InpaintResult") -> "tuple[NDArray[np.float32], list[str]]":
+def _channels(result: "InpaintResult") -> "tuple[da.Array, list[str]]":
     """Give the planes of the file and their names: value, lower and upper of each marker."""
-    import numpy as np
+    import dask.array as da
 
-    planes, names = [], []
-    for k, channel in enumerate(result.channels):
-        planes += [result.prediction_counts[k], result.lower_counts[k], result.upper_counts[k]]
-        names += [channel, LOWER.format(channel), UPPER.format(channel)]
-    return np.stack(planes), names
+    parts = (result.prediction_counts, result.lower_counts, result.upper_counts)
+    lazy = [
+        da.from_array(part, chunks=(1, *part.shape[1:]), name=False)  # type: ignore[no-untyped-call]
+        for part in parts
+    ]
+    forms = ("{}", LOWER, UPPER)
+    planes = [part[k] for k in range(len(result.channels)) for part in lazy]
+    stacked = da.stack(planes)  # type: ignore[no-untyped-call]
+    return stacked, [form.format(name) for name in result.channels for form in forms]
 
 
 def told(result: "InpaintResult") -> str:

@@ -240,20 +240,21 @@ class _Evaluation:
         tallies: dict[str, _Tally],
     ) -> None:
         """Hide, paint and tally the wanted channels of one image."""
-        tiles = cut(image.pixels, tile_origins(image.shape))
+        origins = tile_origins(image.shape)
         grid = (TILE_PX // self.runner.patch_px,) * 2
         masks = [
-            draw_patches(generator, strategy, len(image.channels), grid, wanted) for _ in tiles
+            draw_patches(generator, strategy, len(image.channels), grid, wanted) for _ in origins
         ]
-        for start in range(0, len(tiles), self.runner.batch_size):
+        for start in range(0, len(origins), self.runner.batch_size):
             part = slice(start, start + self.runner.batch_size)
+            tiles = cut(image.pixels, origins[part])
             said = predict_with_spread(
-                self.runner, tiles[part], image.embeddings, masks[part], wanted,
+                self.runner, tiles, image.embeddings, masks[part], wanted,
                 strategy=strategy, repeats=self.repeats, generator=generator,
             )  # fmt: skip
             for k, channel in enumerate(wanted):
                 tally = tallies.setdefault(image.channels[channel], _Tally())
-                for i, (tile, mask) in enumerate(zip(tiles[part], masks[part], strict=True)):
+                for i, (tile, mask) in enumerate(zip(tiles, masks[part], strict=True)):
                     masked = to_pixels(mask, self.runner.patch_px)
                     one = TilePrediction(said.prediction[i, k], said.spread[i, k])
                     self._tile(strategy, image, channel, tile, masked, one, tally)
@@ -308,9 +309,10 @@ def _thresholds(images: Sequence[PreparedImage]) -> dict[str, float]:
     total: dict[str, float] = {}
     count: dict[str, int] = {}
     for image in images:
-        for name, plane in zip(image.channels, image.pixels, strict=True):
-            total[name] = total.get(name, 0.0) + float(plane.sum(dtype=np.float64))
-            count[name] = count.get(name, 0) + plane.size
+        size = image.shape[0] * image.shape[1]
+        for c, name in enumerate(image.channels):
+            total[name] = total.get(name, 0.0) + image.mean_intensity(c) * size
+            count[name] = count.get(name, 0) + size
     return {name: total[name] / count[name] for name in total}
 
 

@@ -1,7 +1,6 @@
 """Hide markers, a region or random patches of an image, and paint them back."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,20 +8,14 @@ from numpy.typing import NDArray
 from virtues_core.errors import InputError
 from virtues_core.image import MultiplexImage
 from virtues_core.infer.cohort import CohortFit, fit_cohort
-from virtues_core.infer.judge import judge
-from virtues_core.infer.masks import draw_patches, to_patches, to_pixels
+from virtues_core.infer.masks import draw_patches, to_patches
+from virtues_core.infer.painting import paint_tiles
 from virtues_core.infer.predict import Runner, never
-from virtues_core.infer.prepare import TILE_PX, PreparedImage, prepare_image
+from virtues_core.infer.prepare import PreparedImage, prepare_image
 from virtues_core.infer.request import InpaintRequest, InpaintResult, TileDone
-from virtues_core.infer.tiles import cut
-from virtues_core.infer.uncertainty import (
-    interval,
-    predict_with_spread,
-    stored_table,
-)
+from virtues_core.infer.result import make_result
 from virtues_core.markers import Panel
 from virtues_core.model import Checkpoint
-from virtues_core.preprocess import Blender, tile_origins, to_counts
 
 
 def inpaint(
@@ -34,8 +27,11 @@ def inpaint(
     fit_images: Sequence[MultiplexImage] = (),
     on_tile: Callable[[TileDone], None] | None = None,
     cancelled: Callable[[], bool] = never,
+    in_memory: bool | None = None,
 ) -> InpaintResult:
     """Hide what is asked for from the model and paint it back, tile by tile.
+
+    Of a large image only the tiles at hand are in memory, and the result is in temporary files.
 
     Parameters
     ----------
@@ -55,6 +51,9 @@ def inpaint(
         Called with each tile as it is done.
     cancelled
         Asked between and within batches.
+    in_memory
+        Whether to hold the whole image and its result in memory; by its size by default, see
+        `prepare_image`.
 
     Returns
     -------
@@ -70,11 +69,13 @@ def inpaint(
     Cancelled
         ``cancelled()`` said so.
     """
-    prepared = prepare_image(image, panel, checkpoint, required=request.markers)
+    prepared = prepare_image(
+        image, panel, checkpoint, required=request.markers, in_memory=in_memory
+    )
     wanted = prepared.positions(request.markers or prepared.channels)
     runner = Runner(checkpoint, batch_size=request.batch_size, cancelled=cancelled)
     patches = _hidden_patches(prepared, request, wanted, runner.patch_px)
-    painted = _paint(prepared, request, wanted, patches, runner, on_tile)
+    painted = paint_tiles(prepared, request, wanted, patches, runner, on_tile)
     fit, warnings = None, list(prepared.warnings)
     if fit_images and request.strategy == "marker":
         cohort = [prepare_image(other, None, checkpoint) for other in fit_images]
@@ -87,17 +88,10 @@ def inpaint(
             f"the other images are not used: under {request.strategy} masking the other markers "
             "are hidden too, and there is nothing to regress on"
         )
-    height, width = prepared.shape
-    masked = to_pixels(patches, runner.patch_px)[list(wanted), :height, :width]
-    return _result(prepared, checkpoint, request, wanted, masked, painted, fit, warnings)
-
-
-@dataclass(frozen=True, eq=False)
-class Painted:
-    """What the model painted: (K, Y, X) model units; NaN where it was not asked."""
-
-    prediction: NDArray[np.float32]
-    spread: NDArray[np.float32]
+    warnings += _unseen(prepared, checkpoint, wanted)
+    return make_result(
+        prepared, checkpoint, request.strategy, wanted, patches, painted, fit, warnings
+    )
 
 
 def _hidden_patches(
@@ -134,105 +128,6 @@ def _hidden_patches(
         )
         raise InputError(message)
     return mask
-
-
-def _paint(
-    prepared: PreparedImage,
-    request: InpaintRequest,
-    wanted: Sequence[int],
-    patches: NDArray[np.bool_],
-    runner: Runner,
-    on_tile: Callable[[TileDone], None] | None,
-) -> Painted:
-    patch = runner.patch_px
-    pixels = _to_full_patches(prepared.pixels, patch)
-    stride = max(patch, request.stride_px // patch * patch)  # tiles lie on the grid of patches
-    origins = tile_origins((pixels.shape[1], pixels.shape[2]), stride=stride)
-    grid_px = TILE_PX // patch
-    masks = [patches[:, y : y + grid_px, x : x + grid_px] for y, x in (origins // patch).tolist()]
-    asked = [t for t, mask in enumerate(masks) if mask[list(wanted)].any()]
-    blender = Blender((2 * len(wanted), *pixels.shape[1:]), overlap_px=TILE_PX - stride)
-    generator = np.random.default_rng((request.seed, 1))
-    names = tuple(prepared.channels[c] for c in wanted)
-    for start in range(0, len(asked), request.batch_size):
-        batch = asked[start : start + request.batch_size]
-        said = predict_with_spread(
-            runner, cut(pixels, origins[batch]), prepared.embeddings, [masks[t] for t in batch],
-            wanted, strategy=request.strategy, repeats=request.repeats, generator=generator,
-        )  # fmt: skip
-        for i, t in enumerate(batch):
-            blender.add(origins[t], np.concatenate([said.prediction[i], said.spread[i]]))
-            if on_tile is not None:
-                origin = (int(origins[t, 0]), int(origins[t, 1]))
-                on_tile(TileDone(start + i, len(asked), origin, said.prediction[i], names))
-    height, width = prepared.shape
-    both = blender.result()[:, :height, :width]
-    return Painted(both[: len(wanted)], both[len(wanted) :])
-
-
-def _to_full_patches(pixels: NDArray[np.float32], patch_px: int) -> NDArray[np.float32]:
-    """Repeat the last row and column until patches fit: a patch is filled from itself alone."""
-    _, height, width = pixels.shape
-    return np.pad(pixels, ((0, 0), (0, -height % patch_px), (0, -width % patch_px)), mode="edge")
-
-
-def _result(
-    prepared: PreparedImage,
-    checkpoint: Checkpoint,
-    request: InpaintRequest,
-    wanted: Sequence[int],
-    masked: NDArray[np.bool_],
-    painted: Painted,
-    fit: CohortFit | None,
-    warnings: list[str],
-) -> InpaintResult:
-    at = list(wanted)
-    truth = prepared.pixels[at]
-    prediction, lower, upper = truth.copy(), truth.copy(), truth.copy()
-    model = np.where(masked, painted.prediction, truth)
-    calibrated = True
-    for k, c in enumerate(wanted):
-        where = masked[k]
-        own = None if fit is None else fit.markers[c]
-        if fit is None or own is None:
-            value = model[k][where]
-        else:
-            visible = prepared.pixels[list(fit.visible)][:, where]
-            value = own.predict(visible, model[k][where], own.method)
-        value = np.maximum(value, prepared.floor[c])
-        table = None if own is None else own.table
-        table = table or (
-            stored_table(checkpoint.calibration, request.strategy, prepared.keys[c])
-            if own is None or own.method == "model"
-            else None
-        )
-        calibrated &= table is not None
-        low, high = interval(table, value, painted.spread[k][where], float(prepared.floor[c]))
-        prediction[k][where], lower[k][where], upper[k][where] = value, low, high
-    if not calibrated:
-        warnings.append(
-            "the 80 % intervals are not calibrated for this checkpoint: do not rely on them; "
-            "give other images of the cohort to fit on, or calibrate the checkpoint"
-        )
-    warnings += _unseen(prepared, checkpoint, wanted)
-    mean, std = prepared.mean[at], prepared.std[at]
-    return InpaintResult(
-        channels=tuple(prepared.channels[c] for c in wanted),
-        masked=masked,
-        prediction=prediction,
-        lower=lower,
-        upper=upper,
-        truth=truth,
-        prediction_counts=to_counts(prediction, mean, std),
-        truth_counts=to_counts(truth, mean, std),
-        lower_counts=to_counts(lower, mean, std),
-        upper_counts=to_counts(upper, mean, std),
-        scores=judge(
-            prepared, checkpoint, request.strategy, wanted, masked,
-            prediction=prediction, lower=lower, upper=upper, model=model, fit=fit,
-        ),
-        warnings=tuple(warnings),
-    )  # fmt: skip
 
 
 def _unseen(prepared: PreparedImage, checkpoint: Checkpoint, wanted: Sequence[int]) -> list[str]:

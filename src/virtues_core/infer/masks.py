@@ -138,6 +138,14 @@ def to_pixels(mask: NDArray[np.bool_], patch_px: int) -> NDArray[np.bool_]:
     return mask.repeat(patch_px, axis=-2).repeat(patch_px, axis=-1)
 
 
+def patches_at(
+    patches: NDArray[np.bool_], window: tuple[slice, slice], patch_px: int
+) -> NDArray[np.bool_]:
+    """Widen a mask in patches (C, h, w) to the pixels of a window of it: (C, y, x)."""
+    rows, columns = (np.arange(part.start, part.stop) // patch_px for part in window)
+    return patches[:, rows[:, None], columns]
+
+
 def to_patches(region: NDArray[np.bool_], patch_px: int) -> NDArray[np.bool_]:
     """Say which patches a region of pixels (Y, X) touches: (⌈Y/p⌉, ⌈X/p⌉)."""
     height, width = region.shape

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from virtues_core.errors import InputError, MarkerError
 from virtues_core.image import MultiplexImage
+from virtues_core.infer.planes import IN_MEMORY_VALUES, LazyPixels, windows
+from virtues_core.infer.survey import sampled_statistics, survey
 from virtues_core.markers import MarkerEmbeddings, Panel
 from virtues_core.model import Checkpoint
 from virtues_core.preprocess import (
@@ -21,6 +23,8 @@ from virtues_core.preprocess import (
 )
 from virtues_core.preprocess.intensity import safe_std
 
+ITSELF = "the image itself"
+"""Dataset of the statistics of an image whose channels no dataset of the checkpoint has."""
 TILE_PX = 128
 """Side of the square that the model looks at, px."""
 
@@ -38,10 +42,10 @@ class PreparedImage:
     """C marker keys."""
     embeddings: NDArray[np.float32]
     """(C, E) one marker embedding a channel."""
-    pixels: NDArray[np.float32]
-    """(C, Y, X) model units."""
+    pixels: NDArray[np.float32] | LazyPixels
+    """(C, Y, X) model units; of a large image, made when a window of them is read."""
     tissue: NDArray[np.bool_]
-    """(Y, X) True on tissue."""
+    """(Y, X) True on tissue; of a large image, of every n-th pixel of every n-th row."""
     mean: NDArray[np.float32]
     """(C,) subtracted from log(1 + counts)."""
     std: NDArray[np.float32]
@@ -59,6 +63,18 @@ class PreparedImage:
     def floor(self) -> NDArray[np.float32]:
         """(C,) model units of a count of 0: no truth is lower."""
         return np.asarray((np.float32(0) - self.mean) / safe_std(self.std), dtype=np.float32)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all pixels are."""
+        return not isinstance(self.pixels, LazyPixels)
+
+    def mean_intensity(self, channel: int) -> float:
+        """Mean of one channel over the whole image, model units."""
+        total = 0.0
+        for rows, columns in windows(self.shape):
+            total += float(self.pixels[[channel], rows, columns].sum(dtype=np.float64))
+        return total / (self.shape[0] * self.shape[1])
 
     def positions(self, names: Sequence[str]) -> tuple[int, ...]:
         """Return the position of each channel name among `channels`.
@@ -80,6 +96,7 @@ def prepare_image(
     checkpoint: Checkpoint,
     *,
     required: Sequence[str] = (),
+    in_memory: bool | None = None,
 ) -> PreparedImage:
     """Choose the channels fit for the model and normalise them.
 
@@ -97,6 +114,9 @@ def prepare_image(
         Gives marker embeddings and statistics.
     required
         Channel names that must not be left out.
+    in_memory
+        Whether to normalise the whole image now, or each window when it is read. By default now,
+        up to `IN_MEMORY_VALUES`.
 
     Raises
     ------
@@ -111,31 +131,82 @@ def prepare_image(
     channels = tuple(image.channels[i] for i in used)
     if len(used) < 2:
         raise InputError(_too_few(image, channels, left_out))
-    pixels = image.compute(used)
-    check_counts(pixels, channels)
-    tissue = tissue_mask(pixels)
-    statistics, origin = _statistics(pixels, tissue, channels, keys, checkpoint)
-    mean, std = statistics.of(channels)
-    upper = upper_quantiles(pixels, tissue, channels=channels)
+    if in_memory is None:
+        in_memory = len(used) * image.shape[1] * image.shape[2] <= IN_MEMORY_VALUES
+    made = (_now if in_memory else _later)(image, used, channels, keys, checkpoint)
     warnings = [f"left out: {text}" for text in _grouped(left_out)]
-    flat = [name for name, plane in zip(channels, pixels, strict=True) if not plane.any()]
-    if flat:
+    if made.flat:
         warnings.append(
-            f"no signal in {', '.join(flat)}: every pixel is 0, so nothing can be measured there"
+            f"no signal in {', '.join(made.flat)}: every pixel is 0, so nothing can be measured "
+            "there"
         )
+    mean, std = made.statistics.of(channels)
     return PreparedImage(
         name=image.name,
         source="" if image.source is None else str(image.source),
         channels=channels,
         keys=keys,
         embeddings=_embeddings(checkpoint, keys),
-        pixels=normalise(pixels, upper, mean, std),
-        tissue=tissue,
+        pixels=made.pixels,
+        tissue=made.tissue,
         mean=mean,
         std=std,
-        statistics_from=origin,
+        statistics_from=made.statistics.dataset,
         warnings=tuple(warnings),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Pixels in model units, and what they were made with."""
+
+    pixels: NDArray[np.float32] | LazyPixels
+    tissue: NDArray[np.bool_]
+    statistics: Statistics
+    flat: tuple[str, ...]
+    """Channels without any signal."""
+
+
+def _now(
+    image: MultiplexImage,
+    used: Sequence[int],
+    channels: tuple[str, ...],
+    keys: tuple[str, ...],
+    checkpoint: Checkpoint,
+) -> _Made:
+    """Read and normalise the whole image."""
+    pixels = image.compute(used)
+    check_counts(pixels, channels)
+    tissue = tissue_mask(pixels)
+    statistics = _known(channels, checkpoint)
+    if statistics is None:
+        statistics = dataset_statistics(ITSELF, [(pixels, tissue)], channels, keys)
+    upper = upper_quantiles(pixels, tissue, channels=channels)
+    flat = tuple(name for name, plane in zip(channels, pixels, strict=True) if not plane.any())
+    return _Made(normalise(pixels, upper, *statistics.of(channels)), tissue, statistics, flat)
+
+
+def _later(
+    image: MultiplexImage,
+    used: Sequence[int],
+    channels: tuple[str, ...],
+    keys: tuple[str, ...],
+    checkpoint: Checkpoint,
+) -> _Made:
+    """Look at a part of the image, and normalise windows of it when they are read."""
+    raw = image.pixels[list(used)]
+    found = survey(raw, channels)
+    statistics = _known(channels, checkpoint)
+    if statistics is None:
+        statistics = sampled_statistics(raw, found, channels, keys, dataset=ITSELF)
+    pixels = LazyPixels(raw, found.upper, *statistics.of(channels), channels)
+    flat = tuple(name for name, top in zip(channels, found.upper, strict=True) if top == 0)
+    return _Made(pixels, found.tissue, statistics, flat)
+
+
+def _known(channels: tuple[str, ...], checkpoint: Checkpoint) -> Statistics | None:
+    """Return the statistics of the checkpoint's first dataset that has all the channels."""
+    return next((s for s in checkpoint.statistics if s.covers(channels)), None)
 
 
 def _check_size(image: MultiplexImage) -> None:
@@ -198,20 +269,6 @@ def _embeddings(checkpoint: Checkpoint, keys: Sequence[str]) -> NDArray[np.float
     if missing:
         known = known.merge(MarkerEmbeddings.stand_in(missing, known.dim))
     return known.stack(keys)
-
-
-def _statistics(
-    pixels: NDArray[np.float32],
-    tissue: NDArray[np.bool_],
-    channels: tuple[str, ...],
-    keys: tuple[str, ...],
-    checkpoint: Checkpoint,
-) -> tuple[Statistics, str]:
-    for statistics in checkpoint.statistics:
-        if set(channels) <= set(statistics.channels):
-            return statistics, statistics.dataset
-    own = dataset_statistics("the image itself", [(pixels, tissue)], channels, keys)
-    return own, own.dataset
 
 
 def _check_required(

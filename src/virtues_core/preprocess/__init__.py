@@ -7,12 +7,14 @@ from virtues_core.preprocess.intensity import (
     to_counts,
     upper_quantiles,
 )
-from virtues_core.preprocess.statistics import Statistics, dataset_statistics
-from virtues_core.preprocess.tiles import Blender, tile_origins
+from virtues_core.preprocess.statistics import ChannelSums, Statistics, dataset_statistics
+from virtues_core.preprocess.tiles import Blender, RollingBlender, tile_origins
 from virtues_core.preprocess.tissue import tissue_mask
 
 __all__ = [
     "Blender",
+    "ChannelSums",
+    "RollingBlender",
     "Statistics",
     "check_counts",
     "dataset_statistics",

@@ -91,9 +91,7 @@ def dataset_statistics(
     InputError
         No image, a wrong number of channels, NaN or negative pixels.
     """
-    count = 0
-    total = np.zeros(len(channels))
-    squares = np.zeros(len(channels))
+    sums = ChannelSums(len(channels))
     for pixels, tissue in images:
         if pixels.shape[0] != len(channels):
             message = (
@@ -102,21 +100,51 @@ def dataset_statistics(
             )
             raise InputError(message)
         upper = upper_quantiles(pixels, tissue, channels=channels)
-        inside = log_intensities(pixels, upper)[:, whole_if_empty(pixels, tissue)]
-        count += inside.shape[1]
-        total += inside.sum(axis=1, dtype=np.float64)
-        squares += np.square(inside, dtype=np.float64).sum(axis=1)
-    if count == 0:
-        message = f"expected at least one image to take statistics of {dataset!r}, found none."
-        raise InputError(message)
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    flat = std <= 1e-6
-    return Statistics(
-        dataset=dataset,
-        channels=tuple(channels),
-        keys=tuple(keys),
-        mean=mean.astype(np.float32),
-        std=np.where(flat, 1.0, std).astype(np.float32),
-        constant=tuple(name for name, is_flat in zip(channels, flat, strict=True) if is_flat),
-    )
+        sums.add(log_intensities(pixels, upper)[:, whole_if_empty(pixels, tissue)])
+    return sums.statistics(dataset, channels, keys)
+
+
+class ChannelSums:
+    """Sums over pixels, from which mean and standard deviation of each channel follow.
+
+    Parameters
+    ----------
+    channels
+        C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self._count = 0
+        self._total = np.zeros(channels)
+        self._squares = np.zeros(channels)
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Add pixels (C, P), log(1 + clipped, blurred counts)."""
+        self._count += values.shape[1]
+        self._total += values.sum(axis=1, dtype=np.float64)
+        self._squares += np.square(values, dtype=np.float64).sum(axis=1)
+
+    def statistics(
+        self, dataset: str, channels: Sequence[str], keys: Sequence[str | None]
+    ) -> Statistics:
+        """Give mean and standard deviation, the latter 1 where a channel is the same everywhere.
+
+        Raises
+        ------
+        InputError
+            No pixel was added.
+        """
+        if self._count == 0:
+            message = f"expected at least one image to take statistics of {dataset!r}, found none."
+            raise InputError(message)
+        mean = self._total / self._count
+        std = np.sqrt(np.maximum(self._squares / self._count - mean**2, 0.0))
+        flat = std <= 1e-6
+        return Statistics(
+            dataset=dataset,
+            channels=tuple(channels),
+            keys=tuple(keys),
+            mean=mean.astype(np.float32),
+            std=np.where(flat, 1.0, std).astype(np.float32),
+            constant=tuple(name for name, is_flat in zip(channels, flat, strict=True) if is_flat),
+        )

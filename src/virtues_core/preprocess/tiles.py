@@ -93,3 +93,48 @@ class Blender:
         out = np.full(self._sum.shape, np.nan, dtype=np.float32)
         np.divide(self._sum, self._weights, out=out, where=self._weights > 0)
         return out
+
+
+class RollingBlender(Blender):
+    """As `Blender`, for tiles that come row by row: keeps only the rows that are not done yet.
+
+    Parameters
+    ----------
+    planes
+        K.
+    width
+        X of the image, px.
+    size, overlap_px
+        As in `Blender`.
+    """
+
+    def __init__(self, planes: int, width: int, size: int = 128, overlap_px: int = 0) -> None:
+        super().__init__((planes, 0, width), size, overlap_px)
+        self._top = 0
+
+    def add(
+        self, origin: tuple[int, int] | NDArray[np.int64], tile: NDArray[np.floating[Any]]
+    ) -> None:
+        """Add a tile (K, size, size); its row must not have been taken."""
+        y, x = int(origin[0]), int(origin[1])
+        if self._weights.shape[0] == 0:
+            self._top = y
+        missing = max(0, y + self._size - self._top - self._weights.shape[0])
+        self._sum = np.pad(self._sum, ((0, 0), (0, missing), (0, 0)))
+        self._weights = np.pad(self._weights, ((0, missing), (0, 0)))
+        super().add((y - self._top, x), tile)
+
+    def take(self, until: int) -> tuple[int, NDArray[np.float32]]:
+        """Hand on the rows above row ``until``, to which no tile will be added any more.
+
+        Returns
+        -------
+        tuple
+            The first row, and the rows (K, h, X) as `Blender.result` gives them.
+        """
+        count = min(max(0, until - self._top), self._weights.shape[0])
+        rest_sum, rest_weights = self._sum[:, count:].copy(), self._weights[count:].copy()
+        self._sum, self._weights = self._sum[:, :count], self._weights[:count]
+        first, rows = self._top, self.result()
+        self._sum, self._weights, self._top = rest_sum, rest_weights, first + count
+        return first, rows
