@@ -81,13 +81,13 @@ def diverging() -> "Colormap":
     return Colormap([*colors, [1, 0.85, 0.45, 1]], name="below · above")
 
 
-def put_result_layer(
+def result_layer(
     viewer: "ViewerModel", image: MultiplexImage, planes: ResultPlanes, part: str
 ) -> "Image":
-    """Show one layer of a marker: a new, hidden one, or the one of an earlier run with other data.
+    """Return a layer of a marker: a new one, not in the viewer, or the last run's with other data.
 
-    Layers are used again because taking one away makes napari collect garbage, which would stop
-    the window for a quarter of a second.
+    Layers are used again because adding one takes long, and taking one away makes napari collect
+    garbage, which takes longer. A new one is hidden.
 
     Parameters
     ----------
@@ -95,21 +95,20 @@ def put_result_layer(
         One of `PARTS`.
     """
     pixels, limits = next((p, c) for name, p, c in planes.layers if name == part)
-    old = [x for x in result_layers(viewer, image, planes.channel) if x.metadata[RESULT][1] == part]
-    if old and not old[0].multiscale and max(pixels.shape) <= PYRAMID_PX:
-        layer = old[0]
-        layer.name = f"{planes.channel} · {part}"
-        layer.data = pixels
-        layer.contrast_limits_range = _wide(limits)
-        layer.contrast_limits = limits
-        return layer
-    for layer in old:
+    for layer in result_layers(viewer, image, planes.channel):
+        if layer.metadata[RESULT][1] != part:
+            continue
+        if not layer.multiscale and max(pixels.shape) <= PYRAMID_PX:
+            layer.name = f"{planes.channel} · {part}"
+            layer.data = pixels
+            layer.contrast_limits_range = _wide(limits)
+            layer.contrast_limits = limits
+            return layer
         viewer.layers.remove(layer)
-    return _new_layer(viewer, image, planes.channel, part, pixels, limits)
+    return _new_layer(image, planes.channel, part, pixels, limits)
 
 
 def _new_layer(
-    viewer: "ViewerModel",
     image: MultiplexImage,
     channel: str,
     part: str,
@@ -135,14 +134,19 @@ def _new_layer(
         **placement(image),
     )
     layer.contrast_limits_range = _wide(limits)
+    return layer
+
+
+def insert_result_layer(viewer: "ViewerModel", layer: "Image") -> None:
+    """Put a new layer below those of its marker that `PARTS` names before it."""
+    channel, part = layer.metadata[RESULT]
     above = [
         x
-        for x in result_layers(viewer, image, channel)
+        for x in result_layers(viewer, layer.metadata[LINK].image, channel)
         if PARTS.index(x.metadata[RESULT][1]) < PARTS.index(part)
     ]
     at = min((viewer.layers.index(x) for x in above), default=len(viewer.layers))
     viewer.layers.insert(at, layer)
-    return layer
 
 
 def _wide(limits: tuple[float, float]) -> tuple[float, float]:
@@ -212,17 +216,20 @@ class Preview:
         """Contrast limits for what came so far."""
         return _range(self.picture)
 
-    def add_layer(self, viewer: "ViewerModel", image: MultiplexImage, channel: str) -> "Image":
-        """Put the picture on top, hidden at first; later tiles appear after ``layer.refresh()``.
+    def layer(self, viewer: "ViewerModel", image: MultiplexImage, channel: str) -> "Image":
+        """Make a layer of the picture, hidden at first, and not yet in the viewer.
 
-        The layer becomes the marker's reconstruction at the end, unless it shows every n-th pixel.
+        Later tiles appear in it after ``layer.refresh()``. At the end it becomes the marker's
+        reconstruction, unless it shows every n-th pixel.
         """
+        from napari.layers import Image
+
         attributes = placement(image)
         scale = attributes.pop("scale", (1.0, 1.0))
         link: dict[str, Any] = {LINK: ChannelLink(image)}
         if self.step == 1 and not result_layers(viewer, image, channel):
             link |= {RESULT: (channel, "reconstruction"), "units": UNITS}
-        return viewer.add_image(
+        return Image(
             self.picture,
             name=f"{channel} · in work",
             colormap="gray",

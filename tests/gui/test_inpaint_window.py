@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,11 +21,19 @@ def stretched(limit):
     return limit * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
+def waited_for_a_core():
+    """Seconds in which this thread could have run, but other processes had the cores."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except FileNotFoundError:  # not on Linux
+        return 0.0
+
+
 class Pulse:
     """Measures the longest gap between two turns of the event loop, in ms.
 
-    ``worst`` is by the clock; ``worst_busy`` by what this thread computed meanwhile, which other
-    processes on the machine do not change.
+    ``busy`` is what the window's thread computed in it, ``own`` also counts what else it waited
+    for, but for a core that another process had, and ``clock`` is all.
     """
 
     def __init__(self, parent):
@@ -35,14 +44,21 @@ class Pulse:
         self._timer.start(5)
 
     def _beat(self):
-        now, busy = time.monotonic(), time.thread_time()
-        self.worst = max(self.worst, 1000 * (now - self._last))
-        self.worst_busy = max(self.worst_busy, 1000 * (busy - self._busy))
-        self._last, self._busy = now, busy
+        now = self._now()
+        gap = [1000 * (new - old) for new, old in zip(now, self._last, strict=True)]
+        self.busy, self.own, self.clock = map(max, (self.busy, self.own, self.clock), gap)
+        self._last = now
+
+    def _now(self):
+        clock = time.monotonic()
+        return time.thread_time(), clock - waited_for_a_core(), clock
 
     def restart(self):
-        self.worst = self.worst_busy = 0.0
-        self._last, self._busy = time.monotonic(), time.thread_time()
+        self.busy = self.own = self.clock = 0.0
+        self._last = self._now()
+
+    def __str__(self):
+        return f"{self.busy:.0f} / {self.own:.0f} / {self.clock:.0f} ms"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +97,13 @@ def dock(viewer, qtbot, image_path, checkpoint):
     return dock
 
 
+def check_smooth(pulse):
+    """No stall of the window's own making; other processes may take the cores from it."""
+    assert pulse.busy < 100
+    assert pulse.own < stretched(250)  # what it waited for was held up by other processes too
+    assert pulse.clock < stretched(1000)
+
+
 def click(qtbot, button):
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
@@ -103,34 +126,31 @@ def names(viewer):
     return [layer.name for layer in viewer.layers]
 
 
-def finished(dock, viewer, marker):
-    return not dock.busy and f"{marker} · truth" in names(viewer) and viewer.canvas.grid.enabled
+@pytest.fixture
+def shown(dock):
+    """Markers whose layers came, in order."""
+    markers = []
+    dock.view.shown.connect(markers.append)
+    return markers
 
 
-def test_inpaint_a_marker_by_mouse(viewer, dock, qtbot, marker, screenshot, tmp_path):
+def test_inpaint_a_marker_by_mouse(viewer, dock, shown, qtbot, marker, screenshot, tmp_path):
     tick(qtbot, dock, marker)
     screenshot("inpaint-1-chosen")
     pulse = Pulse(dock)
-    qtbot.wait(1500)
-    idle = pulse.worst
-    pulse.restart()
     click(qtbot, dock.run_button)
     assert dock.busy
     assert not dock.run_button.isEnabled()
     qtbot.waitUntil(lambda: any("in work" in name for name in names(viewer)), timeout=SLOW_MS)
     qtbot.waitUntil(lambda: not dock.busy, timeout=SLOW_MS)
-    worst, busy = pulse.worst, pulse.worst_busy
+    print(f"longest stall at work: {pulse}")
+    check_smooth(pulse)
     pulse.restart()
-    qtbot.waitUntil(lambda: finished(dock, viewer, marker), timeout=SLOW_MS)
-    print(
-        f"longest stall: idle {idle:.0f} ms, at work {worst:.0f} ms (of it computing {busy:.0f}), "
-        f"while the layers come {pulse.worst:.0f} ms (of it computing {pulse.worst_busy:.0f})"
-    )
+    qtbot.waitUntil(lambda: shown == [marker], timeout=SLOW_MS)
+    qtbot.wait(300)
+    print(f"longest stall while the layers come: {pulse}")
+    check_smooth(pulse)
     screenshot("inpaint-2-done")
-    if stretched(1) == 1:
-        assert worst < max(100, 2 * idle)
-    else:  # the clock tells of other processes too, and a shared core computes more slowly
-        assert busy < 150
 
     by_part = {
         x.name.split(" · ")[1]: x for x in viewer.layers if x.name.startswith(f"{marker} · ")
@@ -177,12 +197,12 @@ def test_inpaint_a_marker_by_mouse(viewer, dock, qtbot, marker, screenshot, tmp_
     np.testing.assert_allclose(again.compute([0])[0], dock.result.prediction_counts[0], rtol=1e-5)
 
 
-def test_side_by_side_and_back(viewer, dock, qtbot, marker, screenshot):
+def test_side_by_side_and_back(viewer, dock, shown, qtbot, marker, screenshot):
     before = [x.name for x in viewer.layers if x.visible]
     assert before
     tick(qtbot, dock, marker)
     click(qtbot, dock.run_button)
-    qtbot.waitUntil(lambda: finished(dock, viewer, marker), timeout=SLOW_MS)
+    qtbot.waitUntil(lambda: shown == [marker], timeout=SLOW_MS)
     assert viewer.canvas.grid.enabled
     assert viewer.canvas.grid.actual_shape(viewer.layers) == (2, 2)
     assert [x.name for x in viewer.layers if x.visible and " · " not in x.name] == []
@@ -196,7 +216,7 @@ def test_side_by_side_and_back(viewer, dock, qtbot, marker, screenshot):
     screenshot("inpaint-3-over")
 
 
-def test_cancel_then_kill_then_run_again(viewer, dock, qtbot, marker, screenshot):
+def test_cancel_then_kill_then_run_again(viewer, dock, shown, qtbot, marker, screenshot):
     tick(qtbot, dock, marker)
     boxes = dock.fields.boxes
     boxes["stride_px"].setValue(8)
@@ -222,7 +242,7 @@ def test_cancel_then_kill_then_run_again(viewer, dock, qtbot, marker, screenshot
     boxes["stride_px"].setValue(128)
     boxes["repeats"].setValue(1)
     click(qtbot, dock.run_button)
-    qtbot.waitUntil(lambda: finished(dock, viewer, marker), timeout=SLOW_MS)
+    qtbot.waitUntil(lambda: shown == [marker], timeout=SLOW_MS)
     assert not dock.message.isVisible()
 
 

@@ -15,7 +15,8 @@ from napari_virtues.inpaint_intent import Intent, RegionSource, job_of, region_s
 from napari_virtues.inpaint_layers import (
     PARTS,
     Preview,
-    put_result_layer,
+    insert_result_layer,
+    result_layer,
     result_layers,
     result_planes,
     share_contrast,
@@ -191,7 +192,7 @@ def result():
 def test_layers_of_a_marker(viewer, image, result):
     planes = result_planes(result, "CD3")
     for part in PARTS:
-        put_result_layer(viewer, image, planes, part)
+        insert_result_layer(viewer, result_layer(viewer, image, planes, part))
     share_contrast(viewer, image, "CD3")
     uncertainty, difference, painted, truth = result_layers(viewer, image, "CD3")
     assert truth.name == "CD3 · truth"
@@ -203,7 +204,7 @@ def test_layers_of_a_marker(viewer, image, result):
     assert truth.contrast_limits == [0, 3]
     assert result_layers(viewer, image, "CD20") == []
     other = result_planes(replace(result, truth=result.truth + 1), "CD3")
-    assert put_result_layer(viewer, image, other, "truth") is truth
+    assert result_layer(viewer, image, other, "truth") is truth
     np.testing.assert_allclose(truth.data, result.truth[1] + 1)
     assert len(result_layers(viewer)) == 4
 
@@ -212,7 +213,7 @@ def test_large_results_become_pyramids(viewer, image, result):
     big = np.zeros((1, 64, 5000), np.float32)
     stacks = dict.fromkeys(("prediction", "lower", "upper", "truth"), big)
     planes = result_planes(replace(result, channels=("CD20",), **stacks), "CD20")
-    layer = put_result_layer(viewer, image, planes, "truth")
+    layer = result_layer(viewer, image, planes, "truth")
     assert layer.multiscale
     assert len(layer.data) > 1
 
@@ -232,7 +233,7 @@ def test_preview_of_a_large_image_shows_every_nth_pixel(viewer):
     filled = np.isfinite(preview.picture)
     assert filled.sum() > 3 * 40 * 40
     np.testing.assert_array_equal(preview.picture[filled], whole[::3, ::3][filled])
-    layer = preview.add_layer(viewer, image, "CD20")
+    layer = preview.layer(viewer, image, "CD20")
     assert tuple(layer.scale) == (3, 3)
 
 

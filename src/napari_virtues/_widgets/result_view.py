@@ -1,16 +1,19 @@
 """A result in the window: layers of the chosen marker, numbers, what to mind."""
 
-from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject, QTimer
+from qtpy.QtCore import QObject
 from qtpy.QtCore import Signal as QtSignal
 
+from napari_virtues._widgets import garbage
 from napari_virtues._widgets.background import Background
+from napari_virtues._widgets.turns import Steps, Turns
 from napari_virtues.inpaint_layers import (
+    PARTS,
     ResultPlanes,
-    put_result_layer,
+    insert_result_layer,
+    result_layer,
     result_layers,
     result_planes,
     share_contrast,
@@ -24,14 +27,14 @@ if TYPE_CHECKING:
     from napari_virtues._widgets.inpaint_form import InpaintForm
     from virtues_core.infer import InpaintResult
 
-Step = Callable[[], Any]
+PLACES = (2, 2)
+"""Rows and columns of the grid: a place for each of `PARTS`."""
+ANY_SHAPE = (-1, -1)
+"""The grid has as many places as layers are visible."""
 
 
 class ResultView(QObject):
-    """Shows one result at a time; the row chosen in the table decides whose layers are seen.
-
-    What is done to layers is done in small steps, and the window gets its turn between them.
-    """
+    """Shows one result at a time; the row chosen in the table decides whose layers are seen."""
 
     shown = QtSignal(str)
     """All layers of this marker are there."""
@@ -46,12 +49,10 @@ class ResultView(QObject):
         self._channel = ""
         self._made: set[str] = set()  # markers whose layers show this result
         self._others: list[Any] = []  # layers that were visible before "side by side"
-        self._steps: Iterator[Step] = iter(())
-        self._timer = QTimer(self)
-        self._timer.setInterval(0)
-        self._timer.timeout.connect(self._step)
+        self._turns = Turns(form)
+        self.shown.connect(garbage.search_all)
         form.table.chosen.connect(self.show_channel)
-        form.side_by_side.clicked.connect(lambda: self._begin(self._arrange()))
+        form.side_by_side.clicked.connect(lambda: self._turns.begin(self._arrange()))
 
     def show_result(self, image: MultiplexImage, result: "InpaintResult") -> None:
         """Show the numbers, and the layers of the first marker."""
@@ -68,77 +69,84 @@ class ResultView(QObject):
         self._form.side_by_side.setChecked(False)
         self._channel = ""
         self._form.table.clearSelection()
-        self._begin(self._arrange())
+        self._turns.begin(self._arrange())
 
     def show_channel(self, channel: str) -> None:
         """Show the layers of a marker, made now if need be."""
         if self._result is None:
             return
+        garbage.search_young_only()
         self._channel = channel
         score = next(s for s in self._result.scores if s.channel == channel)
         self._form.verdict.setText(verdict(score))
         if channel in self._made and result_layers(self._viewer, self._image, channel):
-            self._begin(self._arrange())
+            self._turns.begin(self._arrange())
         else:
             self._background.run(partial(result_planes, self._result, channel), self._put)
 
     def _put(self, planes: ResultPlanes) -> None:
         if self._image is None or planes.channel != self._channel:
             return  # another marker was chosen meanwhile
-        self._begin(self._put_steps(self._image, planes))
+        self._turns.begin(self._put_layers(self._image, planes))
 
-    def _put_steps(self, image: MultiplexImage, planes: ResultPlanes) -> Iterator[Step]:
-        for part, _, _ in reversed(planes.layers):
-            yield partial(put_result_layer, self._viewer, image, planes, part)
-        yield partial(share_contrast, self._viewer, image, planes.channel)
+    def _put_layers(self, image: MultiplexImage, planes: ResultPlanes) -> Steps:
+        for part in reversed(PARTS):
+            layer = result_layer(self._viewer, image, planes, part)
+            yield
+            if layer not in self._viewer.layers:
+                insert = partial(insert_result_layer, self._viewer, layer)
+                yield from self._turns.in_two(insert)
+        share_contrast(self._viewer, image, planes.channel)
         self._made.add(planes.channel)
+        yield
         yield from self._arrange()
 
-    def _arrange(self) -> Iterator[Step]:
-        """Show the chosen marker's layers: beside each other and alone, or over the image."""
+    def _arrange(self) -> Steps:
+        """Show the chosen marker's layers: beside each other and alone, or over the image.
+
+        The grid is switched while no layer of a result is visible, and its shape stays while they
+        come and go: a visible layer that moves to another place has its shaders built anew.
+        """
         made = result_layers(self._viewer)
         own = result_layers(self._viewer, self._image, self._channel) if self._channel else []
         together = self._form.side_by_side.isChecked() and bool(own)
-        hide = [x for x in made if x not in own]
-        if together:
-            others = [x for x in self._viewer.layers if x.visible and x not in made]
-            self._others += others
-            hide += others
-        for layer in hide:
-            if layer.visible:
-                yield partial(_set, layer, visible=False)
-        if not together:
-            yield partial(self._set_grid, together)
-            while self._others:
-                layer = self._others.pop()
-                yield partial(_set, layer, visible=True)
-        for layer in reversed(own):
-            yield partial(_set, layer, visible=True)
-            yield partial(_set, layer.name_overlay, visible=together)
-        if together:
-            yield partial(self._set_grid, together)
-        if own:
-            yield partial(self.shown.emit, self._channel)
-
-    def _set_grid(self, enabled: bool) -> None:  # noqa: FBT001
         grid = self._viewer.canvas.grid
-        if grid.enabled != enabled:
-            grid.stride = -1 if enabled else 1  # the top layer, the truth, comes first
-            grid.enabled = enabled
-            self._viewer.reset_view()
+        switch = grid.enabled != together
+        if grid.enabled:
+            grid.shape = grid.actual_shape(self._viewer.layers)
+            yield
+        for layer in list(self._viewer.layers):  # from the last place in the grid to the first
+            if not layer.visible or (layer in own and not switch):
+                continue
+            if layer in made or together:
+                layer.visible = False
+                if layer not in made:
+                    self._others.append(layer)
+                yield
+        if switch:
+            grid.stride = -1 if together else 1  # the top layer, the truth, comes first
+            grid.enabled = together
+        grid.shape = PLACES if together else ANY_SHAPE
+        yield
+        back = [] if together else self._others
+        for layer in [*back, *reversed(own)]:
+            if switch:  # the first one: napari makes the places for all
+                yield from self._turns.in_two(partial(_show, layer))
+                self._viewer.reset_view()
+                switch = False
+            elif not layer.visible:
+                layer.visible = True
+                yield
+            if layer in back:
+                back.remove(layer)
+            elif layer.name_overlay.visible != together:
+                layer.name_overlay.visible = together
+                yield
+        grid.shape = ANY_SHAPE
+        yield
+        if own:
+            self.shown.emit(self._channel)
 
-    def _begin(self, steps: Iterator[Step]) -> None:
-        """Do these steps, a turn of the event loop each, instead of what is left of others."""
-        self._steps = steps
-        self._timer.start()
 
-    def _step(self) -> None:
-        step = next(self._steps, None)
-        if step is None:
-            self._timer.stop()
-        else:
-            step()
-
-
-def _set(target: Any, *, visible: bool) -> None:
-    target.visible = visible
+def _show(layer: Any) -> None:
+    layer.visible = True

@@ -1,17 +1,20 @@
 """Tiles as they come: a picture that grows, a bar, and the time left."""
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QLabel, QProgressBar
 
+from napari_virtues._widgets.turns import Steps, Turns
 from napari_virtues.engine import TileDone
 from napari_virtues.inpaint_layers import RESULT, Preview
 from virtues_core.image import MultiplexImage
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Image
 
 SHOW_EVERY_MS = 100
 """The picture is drawn at most this often; less often where drawing takes long."""
@@ -27,6 +30,7 @@ class TileView:
         self._timer = QTimer(bar)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._show)
+        self._turns = Turns(bar)
         self._image: MultiplexImage | None = None
         self._preview: Preview | None = None
         self._layer: Any = None
@@ -61,6 +65,7 @@ class TileView:
             Leave it where it is to become the reconstruction.
         """
         self._timer.stop()
+        self._turns.begin(iter(()))
         layer = self._layer
         keep = keep and layer is not None and RESULT in layer.metadata
         if layer is not None and layer in self._viewer.layers and not keep:
@@ -79,17 +84,17 @@ class TileView:
         self._status.setText(f"Tile {tile.index + 1} of {tile.total}{left}")
         start = time.monotonic()
         if self._layer is None:
-            self._layer = preview.add_layer(self._viewer, self._image, tile.channels[0])
-            QTimer.singleShot(0, self._reveal)  # drawn in a turn of its own
+            self._layer = preview.layer(self._viewer, self._image, tile.channels[0])
+            self._turns.begin(self._add(self._layer))
         elif self._layer in self._viewer.layers:
             self._layer.contrast_limits = preview.contrast()
             self._layer.refresh(extent=False, thumbnail=False)
         took_ms = 1000 * (time.monotonic() - start)
         self._timer.setInterval(max(SHOW_EVERY_MS, int(5 * took_ms)))
 
-    def _reveal(self) -> None:
-        if self._layer is not None:
-            self._layer.visible = True
+    def _add(self, layer: "Image") -> Steps:
+        yield from self._turns.in_two(partial(self._viewer.layers.append, layer))
+        layer.visible = True
 
     def _time_left(self, tile: TileDone) -> str:
         done = tile.index - self._first_index

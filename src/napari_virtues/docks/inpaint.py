@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtWidgets import QApplication, QMenu
 
+from napari_virtues._widgets import garbage
 from napari_virtues._widgets import inpaint_dialogs as dialogs
 from napari_virtues._widgets.background import Background
 from napari_virtues._widgets.engine_bridge import EngineBridge
@@ -16,6 +17,7 @@ from napari_virtues._widgets.listening import listen
 from napari_virtues._widgets.notify import telling
 from napari_virtues._widgets.result_view import ResultView
 from napari_virtues._widgets.tile_view import TileView
+from napari_virtues._widgets.turns import Turns, draw_letters
 from napari_virtues.engine import (
     Cancelled,
     Download,
@@ -59,6 +61,7 @@ class InpaintDock(InpaintForm):
         self.background = Background(self)
         self.tiles = TileView(self.viewer, self.progress, self.status)
         self.view = ResultView(self.viewer, self.background, self)
+        self._letters = Turns(self)
         self.job: InpaintJob | None = None
         """The last inpainting that was asked for."""
         self.result: Any = None
@@ -77,6 +80,8 @@ class InpaintDock(InpaintForm):
         self._list_regions()
         self._on_strategy()
         self._on_active()
+        self._letters.begin(draw_letters(self.viewer))
+        garbage.search_now()
 
     @property
     def busy(self) -> bool:
@@ -257,9 +262,11 @@ class InpaintDock(InpaintForm):
         self.message.say(problem)
         self.message.setToolTip(detail)
         self.ended.emit()
+        garbage.search_all()
         self.tiles.end()  # last: taking a layer away lasts
 
     def _set_busy(self, status: str) -> None:
+        garbage.search_young_only()
         self.status.setText(status)
         self.run_button.setEnabled(False)
         self.cancel_button.setEnabled(True)
@@ -287,6 +294,7 @@ class InpaintDock(InpaintForm):
         menu.addAction("Weights file…", self._pick_weights)
         self.checkpoint_file.setMenu(menu)
         self.bridge.event.connect(self._on_event)
+        self.destroyed.connect(garbage.search_all)
 
     def _connect_state(self) -> None:
         layers = self.viewer.layers.events
