@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from virtues_core.errors import InputError
 from virtues_core.image import MultiplexImage
 from virtues_core.infer.intervals import BORROWED, LEVEL, Sample, fit_intervals
-from virtues_core.infer.masks import STRATEGIES, Strategy, draw_patches, to_pixels
+from virtues_core.infer.masks import draw_patches, to_pixels
 from virtues_core.infer.predict import Runner, never
-from virtues_core.infer.prepare import TILE_PX, PreparedImage, prepare_image
+from virtues_core.infer.prepare import PreparedImage, prepare_image
+from virtues_core.infer.request import REPEATS, STRATEGIES, TILE_PX, Strategy
 from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import (
     FORMAT,
-    REPEATS,
     TilePrediction,
     predict_in_turn,
     predict_with_spread,
@@ -143,7 +143,12 @@ def calibrate_folder(
     """
     checkpoint = load_checkpoint(folder, device=device)
     calibration = calibrate(
-        checkpoint, images, tiles_per_image=tiles_per_image, seed=seed, on_image=on_image
+        checkpoint,
+        images,
+        tiles_per_image=tiles_per_image,
+        batch_size=1 if device == "cpu" else 8,  # unlike numbers hidden: a batch needs padding
+        seed=seed,
+        on_image=on_image,
     )
     said = f"{CARD}{len(images)} image{'s' if len(images) > 1 else ''}" + (
         " that were kept out of training."
