@@ -18,8 +18,8 @@ from virtues_core.infer import (
 from virtues_core.infer.calibration import unlike_groups
 from virtues_core.infer.intervals import IntervalTable, Sample, coverage, fit_intervals
 from virtues_core.infer.masks import FURTHER, draw_parts
+from virtues_core.infer.request import REPEATS
 from virtues_core.infer.uncertainty import (
-    REPEATS,
     interval,
     predict_in_turn,
     predict_with_spread,

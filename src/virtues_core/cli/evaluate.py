@@ -48,7 +48,7 @@ def reconstruction(
     from virtues_core.cli._options import expand, open_checkpoint
     from virtues_core.evaluate import evaluate_reconstruction
     from virtues_core.files import replacing
-    from virtues_core.infer.masks import check_strategy
+    from virtues_core.infer.request import check_strategy
     from virtues_core.read import read_image
 
     chosen = [check_strategy(name.strip()) for name in strategies.split(",") if name.strip()]

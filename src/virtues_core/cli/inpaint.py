@@ -73,7 +73,7 @@ def inpaint(
     from virtues_core.cli._options import expand, open_checkpoint
     from virtues_core.infer import InpaintRequest
     from virtues_core.infer import inpaint as paint
-    from virtues_core.infer.masks import check_strategy
+    from virtues_core.infer.request import check_strategy
     from virtues_core.markers import Panel
     from virtues_core.read import read_image, read_labels, write_ome_tiff
 

@@ -19,9 +19,10 @@ from virtues_core.errors import InputError
 from virtues_core.image import MultiplexImage
 from virtues_core.infer.baselines import mean_of_visible
 from virtues_core.infer.cohort import CohortFit, fit_cohort
-from virtues_core.infer.masks import STRATEGIES, Strategy, check_strategy, draw_patches, to_pixels
+from virtues_core.infer.masks import draw_patches, to_pixels
 from virtues_core.infer.predict import Runner, never
-from virtues_core.infer.prepare import TILE_PX, PreparedImage, prepare_image
+from virtues_core.infer.prepare import PreparedImage, prepare_image
+from virtues_core.infer.request import STRATEGIES, TILE_PX, Strategy, check_strategy
 from virtues_core.infer.scores import PairSums, PositivityCounts, mean_defined
 from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import (

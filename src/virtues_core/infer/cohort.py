@@ -20,7 +20,8 @@ from virtues_core.infer.familiarity import familiarity, take_down
 from virtues_core.infer.intervals import IntervalTable, Sample, fit_intervals
 from virtues_core.infer.masks import draw_patches
 from virtues_core.infer.predict import Runner
-from virtues_core.infer.prepare import TILE_PX, PreparedImage
+from virtues_core.infer.prepare import PreparedImage
+from virtues_core.infer.request import TILE_PX
 from virtues_core.infer.scores import PairSums
 from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import predict_with_spread, sample_of

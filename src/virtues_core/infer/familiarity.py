@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from virtues_core.infer.baselines import Gram, Ridge, fit_ridge
 from virtues_core.infer.masks import draw_patches
 from virtues_core.infer.predict import Runner
-from virtues_core.infer.prepare import TILE_PX, PreparedImage
+from virtues_core.infer.prepare import PreparedImage
+from virtues_core.infer.request import TILE_PX
 from virtues_core.infer.scores import PairSums
 from virtues_core.infer.tiles import cut
 from virtues_core.preprocess import tile_origins

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from virtues_core.infer.baselines import mean_of_visible
 from virtues_core.infer.cohort import CohortFit
 from virtues_core.infer.intervals import coverage
-from virtues_core.infer.masks import Strategy, patches_at
+from virtues_core.infer.masks import patches_at
 from virtues_core.infer.planes import Window
-from virtues_core.infer.prepare import TILE_PX, PreparedImage
-from virtues_core.infer.request import MarkerScore
+from virtues_core.infer.prepare import PreparedImage
+from virtues_core.infer.request import TILE_PX, MarkerScore, Strategy
 from virtues_core.infer.scores import PairSums, PositivityCounts
 from virtues_core.model import Checkpoint
 from virtues_core.preprocess import tile_origins

@@ -6,35 +6,17 @@ same patches in all channels; marker masking hides one channel whole.
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtues_core.errors import InputError
+from virtues_core.infer.request import Strategy
 from virtues_core.train.masking import hide_patches
 
-Strategy = Literal["independent", "marker", "niche"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 RATIO = (0.6, 1.0)
 """Range of the fraction of patches hidden, in independent and niche masking."""
 FURTHER = 0.25
 """Fraction of what is visible that a repeat hides besides, for the uncertainty."""
-
-
-def check_strategy(strategy: str) -> Strategy:
-    """Return the strategy of this name.
-
-    Raises
-    ------
-    InputError
-        There is none; the message lists them.
-    """
-    for known in STRATEGIES:
-        if strategy == known:
-            return known
-    message = f"expected a strategy among {', '.join(STRATEGIES)}, found {strategy!r}."
-    raise InputError(message)
 
 
 def draw_patches(

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from virtues_core.infer.planes import Canvas
 from virtues_core.infer.predict import Runner
-from virtues_core.infer.prepare import TILE_PX, PreparedImage
-from virtues_core.infer.request import InpaintRequest, TileDone
+from virtues_core.infer.prepare import PreparedImage
+from virtues_core.infer.request import TILE_PX, InpaintRequest, TileDone
 from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import predict_with_spread
 from virtues_core.preprocess import RollingBlender, tile_origins

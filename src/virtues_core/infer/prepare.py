@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from virtues_core.errors import InputError, MarkerError
 from virtues_core.image import MultiplexImage
 from virtues_core.infer.planes import IN_MEMORY_VALUES, LazyPixels, windows
+from virtues_core.infer.request import TILE_PX
 from virtues_core.infer.survey import sampled_statistics, survey
 from virtues_core.markers import MarkerEmbeddings, Panel
 from virtues_core.model import Checkpoint
@@ -25,8 +26,6 @@ from virtues_core.preprocess.intensity import safe_std
 
 ITSELF = "the image itself"
 """Dataset of the statistics of an image whose channels no dataset of the checkpoint has."""
-TILE_PX = 128
-"""Side of the square that the model looks at, px."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,14 +1,34 @@
-"""What is asked of an inpainting, and what comes of it."""
+"""What is asked of an inpainting, and what comes of it. Imports nothing heavy: windows use it."""
 
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.errors import InputError
-from virtues_core.infer.masks import Strategy, check_strategy
-from virtues_core.infer.prepare import TILE_PX
-from virtues_core.infer.uncertainty import REPEATS
+
+Strategy = Literal["independent", "marker", "niche"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
+TILE_PX = 128
+"""Side of the square that the model looks at, px."""
+REPEATS = 4
+"""Visible subsets for the spread, in a calibration and by default in use."""
+
+
+def check_strategy(strategy: str) -> Strategy:
+    """Return the strategy of this name.
+
+    Raises
+    ------
+    InputError
+        There is none; the message lists them.
+    """
+    for known in STRATEGIES:
+        if strategy == known:
+            return known
+    message = f"expected a strategy among {', '.join(STRATEGIES)}, found {strategy!r}."
+    raise InputError(message)
 
 
 @dataclass(frozen=True, eq=False)

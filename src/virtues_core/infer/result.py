@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from virtues_core.infer.cohort import CohortFit, MarkerFit
 from virtues_core.infer.intervals import IntervalTable
 from virtues_core.infer.judge import Block, Judge
-from virtues_core.infer.masks import Strategy, patches_at
+from virtues_core.infer.masks import patches_at
 from virtues_core.infer.painting import Painted
 from virtues_core.infer.planes import Canvas, Window, windows
 from virtues_core.infer.prepare import PreparedImage
-from virtues_core.infer.request import InpaintResult
+from virtues_core.infer.request import InpaintResult, Strategy
 from virtues_core.infer.uncertainty import interval, stored_table
 from virtues_core.model import Checkpoint
 from virtues_core.preprocess import to_counts

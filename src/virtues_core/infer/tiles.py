@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.infer.planes import LazyPixels
-from virtues_core.infer.prepare import TILE_PX
+from virtues_core.infer.request import TILE_PX
 
 
 def cut(pixels: NDArray[Any] | LazyPixels, origins: NDArray[np.int64]) -> list[NDArray[Any]]:

@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.infer.intervals import IntervalTable, Sample
-from virtues_core.infer.masks import Strategy, draw_parts, draw_patches, hide_more
+from virtues_core.infer.masks import draw_parts, draw_patches, hide_more
 from virtues_core.infer.predict import Runner
+from virtues_core.infer.request import Strategy
 
 FORMAT = 2
 """Of stored calibrations: 1 held heights above the floor and is not read any more."""
-REPEATS = 4
-"""Visible subsets for the spread, in a calibration and by default in use."""
 UNCALIBRATED_Z = 1.2816
 """Half-width of the 80 % interval of a normal distribution, in standard deviations."""
 
