@@ -5,7 +5,14 @@ import pytest
 from infer_samples import CHANNELS, checkpoint, cohort, counts, image_of
 
 from virtues_core.infer import InpaintRequest, Runner, inpaint, prepare_image
-from virtues_core.infer.cohort import fit_cohort, match_channels, others_of
+from virtues_core.infer.cohort import (
+    _fit_marker,
+    _groups,
+    _Pixels,
+    fit_cohort,
+    match_channels,
+    others_of,
+)
 from virtues_core.infer.familiarity import take_down
 from virtues_core.infer.scores import pearson
 
@@ -145,3 +152,24 @@ def test_noise_takes_a_correlation_down_as_far_as_it_should() -> None:
     assert np.arctanh(after) == pytest.approx(np.arctanh(before) - 0.5, abs=0.03)
     same = take_down(model, truth, 0.0, rng)
     assert all(a is b for a, b in zip(same, model, strict=True))
+
+
+def test_the_way_is_judged_within_images_not_between_them() -> None:
+    """The model tells bright images from dim ones; within each ridge with it is better."""
+    rng = np.random.default_rng(0)
+    pixels = _Pixels()
+    for level in (-6.0, -2.0, 2.0, 6.0):
+        visible = rng.normal(size=(2, 4000)).astype("f4")
+        other = rng.normal(size=4000)
+        truth = level + visible[0] + other
+        pixels.visible.append(visible)
+        pixels.truth.append(truth[None].astype("f4"))
+        pixels.model.append((level + 0.7 * other + 0.3 * rng.normal(size=4000))[None].astype("f4"))
+        pixels.spread.append(np.zeros((1, 4000), "f4"))
+        pixels.floor.append(np.full(1, -20, "f4"))
+    fit = _fit_marker(pixels, 0, _groups(pixels), seed=0)
+    together = np.concatenate(pixels.truth, axis=1)[0]
+    assert pearson(np.concatenate(pixels.model, axis=1)[0], together) > 0.95
+    assert fit.held_out["model"] < 0.7  # of two equal parts of the truth it knows one
+    assert fit.method == "ridge+model"
+    assert fit.held_out["ridge+model"] > 0.9

@@ -3,8 +3,10 @@
 Where other images of a cohort carry the hidden marker, three ways are tried on each of them,
 fitted on the rest: the model's reconstruction, ridge regression on the visible markers, and ridge
 regression with the model's reconstruction as one more regressor. The best by Pearson's correlation
-over the held-out pixels is used, per marker. A model that knows the other images better than the
-one at hand (it may have been trained on them) is taken down by what it loses; see `familiarity`.
+in the held-out images is used, per marker: the mean over the images, since the image at hand is one
+more image (over the pixels of all together, differences between images would count). A model that
+knows the other images better than the one at hand (it may have been trained on them) is taken down
+by what it loses; see `familiarity`.
 """
 
 import math
@@ -22,7 +24,7 @@ from virtues_core.infer.masks import draw_patches
 from virtues_core.infer.predict import Runner
 from virtues_core.infer.prepare import PreparedImage
 from virtues_core.infer.request import TILE_PX
-from virtues_core.infer.scores import PairSums
+from virtues_core.infer.scores import mean_pearson, pearson
 from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import predict_with_spread, sample_of
 from virtues_core.preprocess import tile_origins
@@ -42,7 +44,7 @@ class MarkerFit:
 
     method: Method
     held_out: dict[Method, float]
-    """Pearson's correlation on images that the regression was not fitted on."""
+    """Pearson's correlation on images that the regression was not fitted on; mean of the images."""
     ridge: Ridge
     """On the visible markers; variables are those of `CohortFit.variables`."""
     with_model: Ridge
@@ -251,15 +253,15 @@ def _fit_marker(
         rows = (pixels.visible[i], pixels.model[i][k][None], pixels.truth[i][k][None])
         gram.add(np.concatenate([row[:, part] for row in rows]))
         grams.append(gram)
-    sums: dict[Method, PairSums] = {method: PairSums() for method in METHODS}
+    scores: dict[Method, list[float]] = {method: [] for method in METHODS}
     held: list[dict[Method, NDArray[np.float32]]] = []
     for g, (i, part) in enumerate(groups):
         rest = sum((gram for h, gram in enumerate(grams) if h != g), Gram(regressors + 2))
         said = _predict(rest, regressors, pixels.visible[i][:, part], pixels.model[i][k, part])
         held.append(said)
         for method in METHODS:
-            sums[method].add(said[method], pixels.truth[i][k, part])
-    held_out = {method: sums[method].pearson for method in METHODS}
+            scores[method].append(pearson(said[method], pixels.truth[i][k, part]))
+    held_out = {method: mean_pearson(scores[method]) for method in METHODS}
     method = _choose(held_out)
     total = sum(grams, Gram(regressors + 2))
     return MarkerFit(

@@ -18,7 +18,7 @@ from virtues_core.infer.masks import draw_patches
 from virtues_core.infer.predict import Runner
 from virtues_core.infer.prepare import PreparedImage
 from virtues_core.infer.request import TILE_PX
-from virtues_core.infer.scores import PairSums
+from virtues_core.infer.scores import PairSums, fisher
 from virtues_core.infer.tiles import cut
 from virtues_core.preprocess import tile_origins
 
@@ -144,8 +144,4 @@ def _scores(
         rows = np.stack(tiles, axis=1)[[mapped[c] for c in visible]]  # (V, T, S, S)
         model.add(said[:, 0], rows[probe])
         linear.add(ridge.predict(rows), rows[probe])
-    return _fisher(model.pearson), _fisher(linear.pearson)
-
-
-def _fisher(r: float) -> float:
-    return math.atanh(min(0.999, max(-0.999, r))) if not math.isnan(r) else math.nan
+    return fisher(model.pearson), fisher(linear.pearson)

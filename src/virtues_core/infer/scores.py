@@ -110,3 +110,22 @@ def mean_defined(values: list[float]) -> float:
     """Mean of the values that are not NaN; NaN where none is."""
     defined = [value for value in values if not math.isnan(value)]
     return math.fsum(defined) / len(defined) if defined else math.nan
+
+
+def fisher(r: float) -> float:
+    """Fisher's z of a correlation, atanh(r), with r within ± 0.999; NaN for NaN.
+
+    Source: Fisher 1915; differences of z mean the same for weak and strong correlations.
+    """
+    return math.atanh(min(0.999, max(-0.999, r))) if not math.isnan(r) else math.nan
+
+
+def mean_pearson(correlations: list[float]) -> float:
+    """Mean of correlations, taken in Fisher's z, of those that are not NaN; NaN where none is.
+
+    Examples
+    --------
+    >>> round(mean_pearson([0.2, 0.9, math.nan]), 3)
+    0.684
+    """
+    return math.tanh(mean_defined([fisher(r) for r in correlations]))
