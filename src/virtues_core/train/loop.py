@@ -38,7 +38,7 @@ from virtues_core.train.dataset import (
     split_by_patient,
 )
 from virtues_core.train.module import Pretraining
-from virtues_core.train.sources import Source, embeddings_for, prepare
+from virtues_core.train.sources import Source, TrainingData, embeddings_for, prepare
 
 STATE = Path("checkpoints") / "last.ckpt"
 _FOREVER = 1 << 30
@@ -94,56 +94,78 @@ def pretrain(
         What to mend is in the text.
     """
     run_dir = Path(run_dir)
-    state = _check_run_dir(run_dir, config, resume=resume)
+    done = _check_run_dir(run_dir, config, resume=resume)
     data = prepare(sources, run_dir / "cache")
     table, stand_ins = embeddings_for(data.keys, embeddings, config.model.marker_embedding_dim)
     training, validation = split_by_patient(data.images, config.validation_fraction, config.seed)
     _write_run(run_dir, config, training=training, validation=validation, stand_ins=stand_ins)
     torch.manual_seed(config.seed)
     train_set = CropDataset(training, table, config)
+    held_out = CropDataset(validation, table, config, training=False)
     module = Pretraining(config, VirTues(config.model), _steps(config, train_set))
+    trainer, signal = _fit(module, train_set, held_out, run_dir, done, quiet=quiet)
+    if trainer.is_global_zero:
+        save_checkpoint(_checkpoint(module, data, table, trainer.global_step),
+                        run_dir / "checkpoint")  # fmt: skip
+        state = "finished" if signal is None else "stopped"
+        message = "" if signal is None else f"stopped by {signal}; resume goes on"
+        write_status(run_dir, state, progress=module.progress, step=trainer.global_step,
+                     message=message)  # fmt: skip
+    held = {(image.dataset, image.patient) for image in validation}
+    return TrainResult(
+        checkpoint=run_dir / "checkpoint",
+        steps=trainer.global_step,
+        finished=signal is None,
+        stand_ins=stand_ins,
+        held_out=tuple(s.image for s in sources if (s.dataset, s.patient) in held),
+    )
+
+
+def _fit(
+    module: Pretraining,
+    train_set: CropDataset,
+    held_out: CropDataset,
+    run_dir: Path,
+    done: int | None,
+    *,
+    quiet: bool,
+) -> tuple[lightning.Trainer, str | None]:
+    """Train to the end, or to a signal, which is named then; ``done`` steps were done before."""
+    config = module.config
     signals, metrics = StopOnSignal(), MetricsFile(run_dir, quiet=quiet)
     saver = StateSaver(run_dir / STATE, config.checkpoint_every_steps)
     with _quiet_lightning():
         trainer = _trainer(config, run_dir, module.steps, [Clock(), signals, metrics, saver])
-        done = 0 if state is None else int(state["global_step"])
-        truncate_rows(run_dir / "metrics.csv", done)
-        held_out = CropDataset(validation, table, config, training=False)
-        loaders = _loaders(config, train_set, held_out, done, trainer)
-        write_status(run_dir, "running", progress=0.0, step=done)
+        truncate_rows(run_dir / "metrics.csv", done or 0)
+        loaders = _loaders(config, train_set, held_out, done or 0, trainer)
+        write_status(run_dir, "running", progress=0.0, step=done or 0)
         trainer.fit(
             module,
             loaders[0],
             loaders[1] if len(loaders) > 1 else None,
-            ckpt_path=None if state is None else run_dir / STATE,
+            ckpt_path=None if done is None else run_dir / STATE,
             weights_only=True,
         )
         saver.save(trainer)
         metrics.write(trainer, module)
+    return trainer, signals.received
+
+
+def _checkpoint(
+    module: Pretraining, data: TrainingData, table: MarkerEmbeddings, steps: int
+) -> Checkpoint:
+    config = module.config
     kept = {key: table[key] for key in data.keys}
-    checkpoint = Checkpoint(
+    return Checkpoint(
         model=module.model.eval(),
         config=config.model,
         embeddings=MarkerEmbeddings(kept, stand_ins=table.stand_ins, origin=table.origin),
         statistics=data.statistics,
         trained_keys=data.keys,
         card=_card(config, data_names=sorted({i.dataset for i in data.images}),
-                   images=len(data.images), steps=trainer.global_step, stand_ins=stand_ins),
+                   images=len(data.images), steps=steps,
+                   stand_ins=tuple(key for key in data.keys if key in table.stand_ins)),
     )  # fmt: skip
-    if trainer.is_global_zero:
-        save_checkpoint(checkpoint, run_dir / "checkpoint")
-        finished = signals.received is None
-        message = "" if finished else f"stopped by {signals.received}; resume goes on"
-        write_status(run_dir, "finished" if finished else "stopped", progress=module.progress,
-                     step=trainer.global_step, message=message)  # fmt: skip
-    held = {(image.dataset, image.patient) for image in validation}
-    return TrainResult(
-        checkpoint=run_dir / "checkpoint",
-        steps=trainer.global_step,
-        finished=signals.received is None,
-        stand_ins=stand_ins,
-        held_out=tuple(s.image for s in sources if (s.dataset, s.patient) in held),
-    )
 
 
 def _steps(config: TrainConfig, train_set: CropDataset) -> int | None:
@@ -172,8 +194,8 @@ def accumulation(config: TrainConfig) -> int:
     return config.batch_size // at_once
 
 
-def _check_run_dir(run_dir: Path, config: TrainConfig, *, resume: bool) -> dict[str, Any] | None:
-    """Load the state to resume from; refuse to mix two runs in one folder."""
+def _check_run_dir(run_dir: Path, config: TrainConfig, *, resume: bool) -> int | None:
+    """Give the steps done of the run to resume; refuse to mix two runs in one folder."""
     state = run_dir / STATE
     if not resume:
         if state.exists() or (run_dir / "checkpoint").exists():
@@ -202,7 +224,7 @@ def _check_run_dir(run_dir: Path, config: TrainConfig, *, resume: bool) -> dict[
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         message = f"{state} is damaged ({error}); start the run anew."
         raise CheckpointError(message) from error
-    return {"global_step": loaded["global_step"]}
+    return int(loaded["global_step"])
 
 
 def _write_run(run_dir: Path, config: TrainConfig, **asked: Any) -> None:
