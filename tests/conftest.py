@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from virtues_core.cli.doctor import missing_libraries, window_problem
+from virtues_core.cli.doctor import display, missing_libraries, window_problem
 
 ROOT = Path(__file__).parents[1]
 NEED_QT = (ROOT / "tests/napari", ROOT / "tests/gui")
@@ -35,10 +35,20 @@ def pytest_pycollect_makemodule(
     return None
 
 
+def _no_window() -> str | None:
+    """Say why a window cannot be shown now; None where it can."""
+    if display() is None:
+        return window_problem() or "no display: run make test, or pytest under xvfb-run -a"
+    if os.environ.get("QT_QPA_PLATFORM") == "offscreen":
+        return "QT_QPA_PLATFORM=offscreen cannot draw images: unset it"
+    return window_problem()
+
+
+@pytest.hookimpl(trylast=True)  # tests/gui marks its own first
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests of real windows, by name, where there is no place for one."""
     gui = [item for item in items if item.get_closest_marker("gui") is not None]
-    problem = window_problem() if gui else None
+    problem = _no_window() if gui else None
     for item in gui if problem else ():
         item.add_marker(pytest.mark.skip(reason=str(problem)))
 

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -284,6 +286,49 @@ def test_the_engine_ends_with_the_window(viewer, dock, qtbot):
     os.kill(pid, 0)
     viewer.close()
     qtbot.waitUntil(lambda: _ended(pid), timeout=SLOW_MS)
+
+
+RUN = """
+import sys
+import napari
+from qtpy.QtCore import QEventLoop, QTimer
+
+def pause(done):
+    loop = QEventLoop()
+    timer = QTimer()
+    timer.timeout.connect(lambda: loop.quit() if done() else None)
+    timer.start(50)
+    loop.exec()
+
+image, checkpoint, marker = sys.argv[1:]
+viewer = napari.Viewer(show=True)
+viewer.open(image, plugin="napari-virtues")
+viewer.window.add_plugin_dock_widget("napari-virtues", "Images")
+_, dock = viewer.window.add_plugin_dock_widget("napari-virtues", "Inpaint")
+dock.choose_checkpoint(checkpoint)
+dock.picker.chosen = (marker,)
+shown = []
+dock.view.shown.connect(shown.append)
+dock.run()
+pause(lambda: shown or not dock.busy and dock.result is None)
+print(dock.message.text(), shown, "torch" in sys.modules)
+viewer.close()
+"""
+
+
+def test_only_the_engine_imports_torch(image_path, checkpoint, marker, tmp_path):
+    """Importing it takes most of a second, in which the window would stand still."""
+    environment = {
+        **os.environ,
+        "VIRTUES_CONFIG_DIR": str(tmp_path / "config"),
+        "NAPARI_CONFIG": str(tmp_path / "napari.yaml"),
+    }
+    command = [sys.executable, "-c", RUN, str(image_path), str(checkpoint), marker]
+    ran = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split("\n")[-2].strip() == f"['{marker}'] False"
 
 
 def _ended(pid):
