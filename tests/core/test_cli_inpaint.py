@@ -118,6 +118,20 @@ def test_repeats_and_stride_reach_the_model(app: typer.Typer, folder: Path) -> N
     assert (painted["apart"][0] != painted["usual"][0]).any()  # where tiles overlap
 
 
+def test_a_large_image_is_written_from_disk(
+    app: typer.Typer, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = ["inpaint", folder / "r0.ome.tiff", "--markers", "CD3_Er170,CD68_Tb159",
+            "--checkpoint", folder / "model", "--device", "cpu", "--repeats", 1]  # fmt: skip
+    said = [call(app, *args, "--out", folder / "now.ome.tiff")]
+    monkeypatch.setattr("virtues_core.infer.prepare.IN_MEMORY_VALUES", 0)
+    said.append(call(app, *args, "--out", folder / "later.ome.tiff"))
+    assert said[0].splitlines()[:3] == said[1].splitlines()[:3]  # the scores
+    now, later = (read_image(folder / f"{name}.ome.tiff") for name in ("now", "later"))
+    assert later.channels == now.channels
+    np.testing.assert_allclose(later.compute(), now.compute(), rtol=1e-3, atol=1e-3)
+
+
 def test_a_panel_says_what_channels_are(app: typer.Typer, folder: Path) -> None:
     panel = Panel.from_names(CHANNELS).assign("131Xe_Xe131", accession="P01732")
     panel.to_csv(folder / "panel.csv")

@@ -28,6 +28,7 @@ from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import (
     TilePrediction,
     interval,
+    predict_in_turn,
     predict_with_spread,
     stored_table,
 )
@@ -227,38 +228,62 @@ class _Evaluation:
         tallies: dict[str, _Tally] = {}
         for number, image in enumerate(self.images):
             generator = np.random.default_rng((self.seed, STRATEGIES.index(strategy), number))
-            channels = range(len(image.channels))
-            for wanted in [(c,) for c in channels] if strategy == "marker" else [tuple(channels)]:
-                self._image(strategy, image, wanted, generator, tallies)
+            if strategy == "marker":
+                self._in_turn(image, generator, tallies)
+            else:
+                self._patches(strategy, image, generator, tallies)
         return StrategyReport({name: tally.report(strategy) for name, tally in tallies.items()})
 
-    def _image(
+    def _in_turn(
+        self, image: PreparedImage, generator: np.random.Generator, tallies: dict[str, _Tally]
+    ) -> None:
+        """Hide every channel of an image in turn, whole, and tally it."""
+        groups = [[c] for c in range(len(image.channels))]
+        everywhere = np.ones((len(groups), TILE_PX, TILE_PX), dtype=bool)
+        for origin in tile_origins(image.shape):
+            (tile,) = cut(image.pixels, origin[None])
+            said = predict_in_turn(
+                self.runner, tile, image.embeddings, groups,
+                repeats=self.repeats, generator=generator,
+            )  # fmt: skip
+            self._channels("marker", image, tile, everywhere, said.of_tile(0), tallies)
+
+    def _patches(
         self,
         strategy: Strategy,
         image: PreparedImage,
-        wanted: Sequence[int],
         generator: np.random.Generator,
         tallies: dict[str, _Tally],
     ) -> None:
-        """Hide, paint and tally the wanted channels of one image."""
+        """Hide patches of all channels of an image, and tally them."""
+        channels = range(len(image.channels))
         origins = tile_origins(image.shape)
         grid = (TILE_PX // self.runner.patch_px,) * 2
-        masks = [
-            draw_patches(generator, strategy, len(image.channels), grid, wanted) for _ in origins
-        ]
+        masks = [draw_patches(generator, strategy, len(channels), grid) for _ in origins]
         for start in range(0, len(origins), self.runner.batch_size):
             part = slice(start, start + self.runner.batch_size)
             tiles = cut(image.pixels, origins[part])
             said = predict_with_spread(
-                self.runner, tiles, image.embeddings, masks[part], wanted,
+                self.runner, tiles, image.embeddings, masks[part], channels,
                 strategy=strategy, repeats=self.repeats, generator=generator,
             )  # fmt: skip
-            for k, channel in enumerate(wanted):
-                tally = tallies.setdefault(image.channels[channel], _Tally())
-                for i, (tile, mask) in enumerate(zip(tiles, masks[part], strict=True)):
-                    masked = to_pixels(mask, self.runner.patch_px)
-                    one = TilePrediction(said.prediction[i, k], said.spread[i, k])
-                    self._tile(strategy, image, channel, tile, masked, one, tally)
+            for i, (tile, mask) in enumerate(zip(tiles, masks[part], strict=True)):
+                masked = to_pixels(mask, self.runner.patch_px)
+                self._channels(strategy, image, tile, masked, said.of_tile(i), tallies)
+
+    def _channels(
+        self,
+        strategy: Strategy,
+        image: PreparedImage,
+        tile: NDArray[np.float32],
+        masked: NDArray[np.bool_],
+        said: TilePrediction,
+        tallies: dict[str, _Tally],
+    ) -> None:
+        """Tally every channel of one tile; ``said`` (C, S, S)."""
+        for c, name in enumerate(image.channels):
+            one = TilePrediction(said.prediction[c], said.spread[c])
+            self._tile(strategy, image, c, tile, masked, one, tallies.setdefault(name, _Tally()))
 
     def _tile(
         self,

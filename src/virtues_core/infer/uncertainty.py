@@ -27,6 +27,10 @@ class TilePrediction:
     spread: NDArray[np.float32]
     """(T, K, S, S) root mean square distance of the repeats from it; 0 without repeats."""
 
+    def of_tile(self, i: int) -> "TilePrediction":
+        """Return one tile's, (K, S, S)."""
+        return TilePrediction(self.prediction[i], self.spread[i])
+
 
 def predict_with_spread(
     runner: Runner,
