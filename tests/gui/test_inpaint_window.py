@@ -210,11 +210,8 @@ def test_side_by_side_and_back(viewer, dock, shown, qtbot, marker, screenshot):
     assert [x.name for x in viewer.layers if x.visible and " · " not in x.name] == []
     click(qtbot, dock.side_by_side)
     qtbot.waitUntil(lambda: not viewer.canvas.grid.enabled, timeout=SLOW_MS)
-
-    def as_before():
-        return set(before) <= {x.name for x in viewer.layers if x.visible}
-
-    qtbot.waitUntil(as_before, timeout=SLOW_MS)
+    qtbot.waitUntil(lambda: shown == [marker, marker], timeout=SLOW_MS)
+    assert set(before) <= {x.name for x in viewer.layers if x.visible}
     screenshot("inpaint-3-over")
 
 
@@ -259,12 +256,13 @@ def test_mistakes_are_messages(viewer, dock, qtbot, tmp_path):
     assert "Traceback" not in dock.message.text()
 
 
-def test_region_of_a_labels_layer(viewer, dock, qtbot, screenshot):
+def test_region_of_a_labels_layer(viewer, dock, shown, qtbot, screenshot):
     height, width = dock.state.active.image.shape[1:]
     labels = np.zeros((height, width), dtype=np.int32)
     labels[64:160, 80:200] = 3
-    viewer.add_labels(labels[:50, :50], name="too small")
-    viewer.add_labels(labels, name="niche", scale=dock.state.active.image.pixel_size_um)
+    viewer.add_labels(labels[:50, :50], name="too small", units=("µm", "µm"))
+    scale = dock.state.active.image.pixel_size_um
+    viewer.add_labels(labels, name="niche", scale=scale, units=("µm", "µm"))
     click(qtbot, dock.strategy.buttons()[1])
     dock.region_box.setCurrentText("too small")
     click(qtbot, dock.run_button)
@@ -272,12 +270,13 @@ def test_region_of_a_labels_layer(viewer, dock, qtbot, screenshot):
     assert "expected a region of the image's size" in dock.message.text()
     dock.region_box.setCurrentText("niche")
     click(qtbot, dock.run_button)
-    qtbot.waitUntil(lambda: any("truth" in name for name in names(viewer)), timeout=SLOW_MS)
+    qtbot.waitUntil(lambda: len(shown) == 1, timeout=SLOW_MS)
     np.testing.assert_array_equal(dock.result.masked[0], labels > 0)  # edges lie on patches
     assert dock.table.rowCount() == len(dock.picker.choices)
     dock.table.selectRow(2)
     third = dock.result.scores[2].channel
-    qtbot.waitUntil(lambda: f"{third} · truth" in names(viewer), timeout=SLOW_MS)
+    qtbot.waitUntil(lambda: shown[1:] == [third], timeout=SLOW_MS)
+    assert f"{third} · truth" in names(viewer)
     screenshot("inpaint-6-region")
 
 

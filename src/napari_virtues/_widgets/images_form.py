@@ -3,9 +3,7 @@
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import (
     QCheckBox,
-    QComboBox,
     QDoubleSpinBox,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QMenu,
@@ -15,6 +13,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_virtues._widgets.form_parts import combo_box, quiet_label, row
 from napari_virtues._widgets.panel_table import PanelTable
 from napari_virtues.state import PERCENTILES
 
@@ -25,12 +24,12 @@ class ImagesForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.setMinimumWidth(340)
-        self.image_box = _combo("The open images")
+        self.image_box = combo_box("The open images")
         self.name_label = QLabel("Image in file")
-        self.name_box = _combo("The images in this file")
+        self.name_box = combo_box("The images in this file")
         self.open_button = QPushButton("Open")
         self.open_menu = QMenu(self.open_button)
-        self.summary = quiet_label("")
+        self.summary = quiet_label()
         self.search = QLineEdit()
         self.to_check = QCheckBox("Not known")
         self.hide_all = QPushButton("Hide all")
@@ -39,7 +38,7 @@ class ImagesForm(QWidget):
         self.high = _percent(PERCENTILES[1], "Above this share of the pixels the colour is full")
         self.contrast_selected = QPushButton("Selected")
         self.contrast_all = QPushButton("All")
-        self.composite_box = _combo("Saved views: which channels, in which colours")
+        self.composite_box = combo_box("Saved views: which channels, in which colours")
         self.save_composite = QPushButton("Save…")
         self.delete_composite = QPushButton("Delete")
         self.edit_protein = QPushButton("Edit…")
@@ -71,17 +70,17 @@ class ImagesForm(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(10, 10, 10, 10)
         layout.setSpacing(8)
-        layout.addLayout(_row(self.image_box, self.open_button))
-        layout.addLayout(_row(self.name_label, self.name_box))
+        layout.addLayout(row(self.image_box, self.open_button))
+        layout.addLayout(row(self.name_label, self.name_box))
         layout.addWidget(self.summary)
         layout.addSpacing(4)
-        layout.addLayout(_row(self.search, self.to_check, self.hide_all))
+        layout.addLayout(row(self.search, self.to_check, self.hide_all))
         layout.addWidget(self.table, stretch=1)
         layout.addSpacing(4)
         to = QLabel("to")
         to.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         layout.addLayout(
-            _row(
+            row(
                 _heading("Contrast"),
                 self.low,
                 to,
@@ -91,10 +90,10 @@ class ImagesForm(QWidget):
             )
         )
         layout.addLayout(
-            _row(_heading("View"), self.composite_box, self.save_composite, self.delete_composite)
+            row(_heading("View"), self.composite_box, self.save_composite, self.delete_composite)
         )
         layout.addLayout(
-            _row(
+            row(
                 _heading("Proteins"),
                 self.edit_protein,
                 self.load_panel_button,
@@ -104,27 +103,10 @@ class ImagesForm(QWidget):
         )
 
 
-def quiet_label(text: str) -> QLabel:
-    """Make a label for what is good to know but asks for nothing."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setStyleSheet("color: #8a9099")
-    return label
-
-
 def _heading(text: str) -> QLabel:
     label = QLabel(text)
     label.setFixedWidth(66)
     return label
-
-
-def _combo(tip: str) -> QComboBox:
-    box = QComboBox()
-    box.setToolTip(tip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(8)
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return box
 
 
 def _percent(value: float, tip: str) -> QDoubleSpinBox:
@@ -138,15 +120,3 @@ def _percent(value: float, tip: str) -> QDoubleSpinBox:
     box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
     box.setFixedWidth(62)
     return box
-
-
-def _row(*widgets: QWidget | None) -> QHBoxLayout:
-    """Put widgets side by side; None is a space that stretches."""
-    row = QHBoxLayout()
-    row.setSpacing(6)
-    for widget in widgets:
-        if widget is None:
-            row.addStretch()
-        else:
-            row.addWidget(widget)
-    return row

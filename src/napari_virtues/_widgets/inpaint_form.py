@@ -3,7 +3,6 @@
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
-    QComboBox,
     QFormLayout,
     QFrame,
     QHBoxLayout,
@@ -12,12 +11,12 @@ from qtpy.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 from superqt import QCollapsible
 
+from napari_virtues._widgets.form_parts import combo_box, quiet_label, row
 from napari_virtues._widgets.marker_picker import MarkerPicker
 from napari_virtues._widgets.message_box import MessageBox
 from napari_virtues._widgets.request_fields import RequestFields
@@ -47,18 +46,18 @@ class InpaintForm(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(380)
-        self.image_label = quiet("Open an image to begin.")
+        self.image_label = quiet_label("Open an image to begin.")
         self.strategy = QButtonGroup(self)
         self.picker = MarkerPicker()
-        self.region_box = combo(
+        self.region_box = combo_box(
             "Labels or Shapes layers: what they cover is hidden. Of a Labels layer with "
             "'show selected' only the selected label"
         )
         self.region_file = QPushButton("Mask file…")
         self.region_row = QWidget()
-        self.checkpoint_box = combo("The model that paints")
-        self.checkpoint_file = QPushButton("Open…")
-        self.device_box = combo("Where the model runs")
+        self.checkpoint_box = combo_box("The model that paints")
+        self.checkpoint_file = QPushButton("Open")
+        self.device_box = combo_box("Where the model runs")
         self.cohort = QListWidget()
         self.cohort_add = QPushButton("Add…")
         self.cohort_clear = QPushButton("Clear")
@@ -66,7 +65,7 @@ class InpaintForm(QScrollArea):
         self.run_button = QPushButton("Run")
         self.cancel_button = QPushButton("Cancel")
         self.progress = QProgressBar()
-        self.status = quiet("")
+        self.status = quiet_label()
         self.message = MessageBox()
         self.warnings = MessageBox()
         self.results = QWidget()
@@ -99,6 +98,7 @@ class InpaintForm(QScrollArea):
             "the better of both is shown"
         )
         self.region_file.setToolTip("Hide what a mask image covers (TIFF, PNG, npz)")
+        self.checkpoint_file.setMinimumWidth(76)  # room for the arrow of its menu
         self.checkpoint_file.setToolTip("Open a checkpoint's folder, or a weights file")
         self.side_by_side.setCheckable(True)
         self.side_by_side.setToolTip("Show truth, reconstruction, difference and uncertainty")
@@ -158,7 +158,8 @@ class InpaintForm(QScrollArea):
         cohort = row(self.cohort)
         cohort.addLayout(buttons)
         form.addRow("Cohort", cohort)
-        more = QCollapsible("More settings")
+        more = QCollapsible("More settings", expandedIcon="▾", collapsedIcon="▸")
+        more.layout().setContentsMargins(0, 0, 0, 0)
         more.addWidget(self.fields)
         form.addRow(more)
         return form
@@ -180,30 +181,3 @@ def heading(text: str) -> QLabel:
     label = QLabel(text)
     label.setStyleSheet("font-weight: bold; margin-top: 4px")
     return label
-
-
-def quiet(text: str) -> QLabel:
-    """Make a label for what is good to know but asks for nothing."""
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setStyleSheet("color: #8a9099")
-    return label
-
-
-def combo(tip: str) -> QComboBox:
-    """Make a combo box that yields to narrow docks."""
-    box = QComboBox()
-    box.setToolTip(tip)
-    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-    box.setMinimumContentsLength(8)
-    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-    return box
-
-
-def row(*widgets: QWidget) -> QHBoxLayout:
-    """Put widgets side by side."""
-    layout = QHBoxLayout()
-    layout.setSpacing(6)
-    for widget in widgets:
-        layout.addWidget(widget)
-    return layout

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_virtues._widgets.form_parts import EDGE, QUIET
 from napari_virtues._widgets.panel_table import measures
 from virtues_core.markers import Panel
 
@@ -33,8 +34,11 @@ class MarkerPicker(QWidget):
         self.search.setPlaceholderText("Search markers and proteins")
         self.search.setClearButtonEnabled(True)
         self.list = QListWidget()
-        self.list.setFixedHeight(132)
-        self.list.setAlternatingRowColors(False)
+        self.list.setFixedHeight(152)
+        self.list.setStyleSheet(
+            "QListWidget::item { padding: 3px }"
+            f"QListWidget::indicator:unchecked {{ border: 1px solid {EDGE} }}"
+        )
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         layout = QVBoxLayout(self)
@@ -114,4 +118,4 @@ class MarkerPicker(QWidget):
         chosen = self.chosen
         text = ", ".join(chosen) if chosen else self._nothing
         self.summary.setText(text)
-        self.summary.setStyleSheet("" if chosen else "color: #8a9099")
+        self.summary.setStyleSheet("" if chosen else QUIET)

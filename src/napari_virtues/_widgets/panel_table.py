@@ -8,6 +8,7 @@ from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from napari_virtues._widgets.form_parts import EDGE
 from napari_virtues.state import OpenImage
 from virtues_core.markers import PanelEntry
 
@@ -212,7 +213,7 @@ class PanelTable(QTableView):
         self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setShowGrid(False)
-        self.setStyleSheet("QTableView::indicator:unchecked { border: 1px solid #7d8590; }")
+        self.setStyleSheet(f"QTableView::indicator:unchecked {{ border: 1px solid {EDGE} }}")
         self.setWordWrap(False)
         self.setIconSize(QSize(14, 14))
         self.setTextElideMode(Qt.TextElideMode.ElideMiddle)

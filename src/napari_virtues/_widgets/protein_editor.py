@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_virtues._widgets.form_parts import quiet_label
 from virtues_core.errors import MarkerError
 from virtues_core.markers import DNA_KEY, Panel, PanelEntry, Registry
 from virtues_core.markers.registry import Target, is_accession
@@ -104,7 +105,7 @@ class ProteinEditor(QDialog):
         title = QLabel(f"<b>{entry.name or '(no name)'}</b>")
         layout.addWidget(title)
         if entry.note:
-            layout.addWidget(_quiet(entry.note))
+            layout.addWidget(quiet_label(entry.note))
         for key, button in self.choices.items():
             group.addButton(button)
             layout.addWidget(button)
@@ -170,7 +171,7 @@ class ProteinEditor(QDialog):
         if self.suggestions:
             row = QHBoxLayout()
             row.setContentsMargins(22, 0, 0, 0)
-            row.addWidget(_quiet("Similar names:"))
+            row.addWidget(quiet_label("Similar names:"))
             for button in self.suggestions:
                 button.setAutoDefault(False)
                 button.clicked.connect(partial(self._take, button.text()))
@@ -210,10 +211,3 @@ def _indented(widget: QWidget) -> QHBoxLayout:
     row.setContentsMargins(22, 0, 0, 0)
     row.addWidget(widget)
     return row
-
-
-def _quiet(text: str) -> QLabel:
-    label = QLabel(text)
-    label.setWordWrap(True)
-    label.setStyleSheet("color: #8a9099")
-    return label

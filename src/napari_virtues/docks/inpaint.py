@@ -330,8 +330,8 @@ class InpaintDock(InpaintForm):
         channels, height, width = opened.image.shape
         usable = len(self.picker.choices)
         self.image_label.setText(
-            f"{opened.image.name}: {height} × {width} px, {usable} of {channels} channels are "
-            "for the model"
+            f"{opened.image.name}: {width:,} × {height:,} pixels, {usable} of {channels} channels "
+            "are for the model"
         )
 
     def _list_checkpoints(self) -> None:

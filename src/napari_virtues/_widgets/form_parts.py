@@ -1,0 +1,38 @@
+"""What the docks' forms are built from, so that they look alike."""
+
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
+
+QUIET = "color: #8a9099"
+"""Style of what is good to know but asks for nothing."""
+EDGE = "#7d8590"
+"""Colour around a box that is not ticked."""
+
+
+def quiet_label(text: str = "") -> QLabel:
+    """Make a label for what is good to know but asks for nothing."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setStyleSheet(QUIET)
+    return label
+
+
+def combo_box(tip: str) -> QComboBox:
+    """Make a combo box that yields to narrow docks."""
+    box = QComboBox()
+    box.setToolTip(tip)
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(8)
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return box
+
+
+def row(*widgets: QWidget | None) -> QHBoxLayout:
+    """Put widgets side by side; None is a space that stretches."""
+    layout = QHBoxLayout()
+    layout.setSpacing(6)
+    for widget in widgets:
+        if widget is None:
+            layout.addStretch()
+        else:
+            layout.addWidget(widget)
+    return layout
