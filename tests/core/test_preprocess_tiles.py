@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from virtues_core.errors import InputError
-from virtues_core.preprocess import Blender, tile_origins, tissue_mask
+from virtues_core.preprocess import Blender, RollingBlender, tile_origins, tissue_mask
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,30 @@ def test_no_contrast_is_tissue_throughout() -> None:
     assert tissue_mask(np.zeros((2, 130, 130))).all()
     with pytest.raises(InputError, match="NaN"):
         tissue_mask(np.full((1, 130, 130), np.nan))
+
+
+def test_rows_of_tiles_blend_to_the_same_as_all_at_once() -> None:
+    rng = np.random.default_rng(0)
+    origins = tile_origins((301, 290), stride=72)
+    tiles = rng.normal(size=(len(origins), 2, 128, 128)).astype(np.float32)
+    whole = Blender((2, 301, 290), overlap_px=56)
+    rolling = RollingBlender(2, 290, overlap_px=56)
+    found = np.full((2, 301, 290), np.nan, np.float32)
+    for i, (origin, tile) in enumerate(zip(origins, tiles, strict=True)):
+        whole.add(origin, tile)
+        rolling.add(origin, tile)
+        assert rolling._weights.shape[0] <= 128 + 72
+        top, rows = rolling.take(int(origins[i + 1, 0]) if i + 1 < len(origins) else 301)
+        found[:, top : top + rows.shape[1]] = rows
+    np.testing.assert_array_equal(found, whole.result())
+
+
+def test_rows_that_no_tile_reaches_are_not_kept() -> None:
+    rolling = RollingBlender(1, 300)
+    rolling.add((0, 0), np.ones((1, 128, 128)))
+    assert rolling.take(2000)[1].shape == (1, 128, 300)
+    rolling.add((2000, 100), np.ones((1, 128, 128)))
+    top, rows = rolling.take(5000)
+    assert (top, rows.shape) == (2000, (1, 128, 300))
+    assert np.isnan(rows[0, :, :100]).all()
+    assert (rows[0, :, 100:228] == 1).all()

@@ -120,8 +120,9 @@ class RollingBlender(Blender):
         if self._weights.shape[0] == 0:
             self._top = y
         missing = max(0, y + self._size - self._top - self._weights.shape[0])
-        self._sum = np.pad(self._sum, ((0, 0), (0, missing), (0, 0)))
-        self._weights = np.pad(self._weights, ((0, missing), (0, 0)))
+        if missing:
+            self._sum = np.pad(self._sum, ((0, 0), (0, missing), (0, 0)))
+            self._weights = np.pad(self._weights, ((0, missing), (0, 0)))
         super().add((y - self._top, x), tile)
 
     def take(self, until: int) -> tuple[int, NDArray[np.float32]]:
@@ -132,9 +133,12 @@ class RollingBlender(Blender):
         tuple
             The first row, and the rows (K, h, X) as `Blender.result` gives them.
         """
-        count = min(max(0, until - self._top), self._weights.shape[0])
+        first = self._top
+        count = min(max(0, until - first), self._weights.shape[0])
+        if count == 0:  # still in the row of tiles: nothing is moved
+            return first, np.empty((self._sum.shape[0], 0, self._sum.shape[2]), np.float32)
         rest_sum, rest_weights = self._sum[:, count:].copy(), self._weights[count:].copy()
         self._sum, self._weights = self._sum[:, :count], self._weights[:count]
-        first, rows = self._top, self.result()
+        rows = self.result()
         self._sum, self._weights, self._top = rest_sum, rest_weights, first + count
         return first, rows
