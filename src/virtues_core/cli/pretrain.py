@@ -43,7 +43,7 @@ def pretrain_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the end.")] = False,
 ) -> None:
     """Train VirTues on your images; Ctrl-C saves first, --resume goes on."""
-    from virtues_core.cli._options import expand
+    from virtues_core.cli._options import device_named, expand
     from virtues_core.infer import calibrate_folder
     from virtues_core.markers import MarkerEmbeddings
     from virtues_core.train import TrainConfig
@@ -70,6 +70,9 @@ def pretrain_command(
         raise typer.Exit(130)
     images_to_calibrate = result.held_out or tuple(source.image for source in sources)
     calibrate_folder(
-        result.checkpoint, images_to_calibrate[:CALIBRATION_IMAGES], held_out=bool(result.held_out)
+        result.checkpoint,
+        images_to_calibrate[:CALIBRATION_IMAGES],
+        held_out=bool(result.held_out),
+        device=device_named("auto"),
     )
     typer.echo(f"{result.steps} steps; checkpoint in {result.checkpoint}")
