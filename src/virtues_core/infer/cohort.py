@@ -4,9 +4,10 @@ Where other images of a cohort carry the hidden marker, three ways are tried on 
 fitted on the rest: the model's reconstruction, ridge regression on the visible markers, and ridge
 regression with the model's reconstruction as one more regressor. The best by Pearson's correlation
 in the held-out images is used, per marker: the mean over the images, since the image at hand is one
-more image (over the pixels of all together, differences between images would count). A model that
-knows the other images better than the one at hand (it may have been trained on them) is taken down
-by what it loses; see `familiarity`.
+more image (over the pixels of all together, differences between images would count). Of near-ties
+ridge with the model is taken: it holds both ways, and is the safer of them on a new image. A model
+that knows the other images better than the one at hand (it may have been trained on them) is taken
+down by what it loses; see `familiarity`.
 """
 
 import math
@@ -24,7 +25,7 @@ from virtues_core.infer.masks import draw_patches
 from virtues_core.infer.predict import Runner
 from virtues_core.infer.prepare import PreparedImage
 from virtues_core.infer.request import TILE_PX
-from virtues_core.infer.scores import mean_pearson, pearson
+from virtues_core.infer.scores import fisher, mean_pearson, pearson
 from virtues_core.infer.tiles import cut
 from virtues_core.infer.uncertainty import predict_with_spread, sample_of
 from virtues_core.preprocess import tile_origins
@@ -32,8 +33,8 @@ from virtues_core.preprocess import tile_origins
 Method = Literal["model", "ridge", "ridge+model"]
 METHODS: tuple[Method, ...] = ("model", "ridge", "ridge+model")
 MARGIN = 0.003
-"""By how much ridge with the model must beat the better of the two alone to be chosen: it has one
-more thing to fit."""
+"""By how much ridge with the model must beat ridge alone to be chosen: it has one more thing to
+fit."""
 MOST_TILES = 64
 """Tiles of the other images that are looked at, shared evenly among them."""
 
@@ -262,7 +263,7 @@ def _fit_marker(
         for method in METHODS:
             scores[method].append(pearson(said[method], pixels.truth[i][k, part]))
     held_out = {method: mean_pearson(scores[method]) for method in METHODS}
-    method = _choose(held_out)
+    method = _choose(scores)
     total = sum(grams, Gram(regressors + 2))
     return MarkerFit(
         method=method,
@@ -287,10 +288,22 @@ def _predict(
     }
 
 
-def _choose(held_out: dict[Method, float]) -> Method:
-    score = {m: -math.inf if math.isnan(r) else r for m, r in held_out.items()}
-    alone: Method = "model" if score["model"] > score["ridge"] else "ridge"
-    return "ridge+model" if score["ridge+model"] > score[alone] + MARGIN else alone
+def _choose(scores: dict[Method, list[float]]) -> Method:
+    """Choose by the correlations in each held-out image: near-ties go to ridge with the model.
+
+    The better of the two alone is chosen where it beats ridge with the model by more than the
+    standard error of their difference (in Fisher's z, over the images); and ridge alone where the
+    model adds next to nothing to it.
+    """
+    mean = {m: -math.inf if math.isnan(r := mean_pearson(scores[m])) else r for m in METHODS}
+    alone: Method = "model" if mean["model"] > mean["ridge"] else "ridge"
+    pairs = zip(scores[alone], scores["ridge+model"], strict=True)
+    ahead = np.array([fisher(a) - fisher(b) for a, b in pairs if not math.isnan(a + b)])
+    error = ahead.std(ddof=1) / math.sqrt(ahead.size) if ahead.size > 1 else 0.0
+    if ahead.size == 0 or ahead.mean() > error:
+        return alone
+    nothing_added = alone == "ridge" and mean["ridge+model"] < mean["ridge"] + MARGIN
+    return "ridge" if nothing_added else "ridge+model"
 
 
 def _table(
