@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,24 +25,29 @@ from virtues_core.train.masking import draw_mask
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
-def seconds(function: Callable[[], object], device: torch.device, runs: int) -> float:
-    """Median time of a call, after one that does not count."""
-    taken = []
+def seconds(device: torch.device, runs: int, *functions: Callable[[], object]) -> list[float]:
+    """Median time of each call, after one that does not count; they take turns.
+
+    So what else the machine does in the meantime falls on all of them alike.
+    """
+    taken: list[list[float]] = [[] for _ in functions]
     for i in range(runs + 1):
-        start = time.perf_counter()
-        function()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        if i:
-            taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+        for function, times in zip(functions, taken, strict=True):
+            start = time.perf_counter()
+            function()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if i:
+                times.append(time.perf_counter() - start)
+    return [statistics.median(times) for times in taken]
 
 
-def ceiling(device: torch.device, dtype: torch.dtype, runs: int) -> float:
-    """FLOP/s of a large matrix product."""
+def product(device: torch.device, dtype: torch.dtype) -> tuple[Callable[[], object], float]:
+    """Give a large matrix product, whose FLOP/s are the ceiling, and its FLOPs."""
     side = 16384 if device.type == "cuda" else 4096
-    a = torch.randn(side, side, device=device, dtype=dtype)
-    return 2 * side**3 / seconds(lambda: a @ a, device, runs)
+    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    return lambda: torch.mm(a, b, out=out), 2.0 * side**3
 
 
 def encoder_flops(config: ModelConfig, lengths: dict[str, list[int]]) -> float:
@@ -82,7 +88,7 @@ def inference() -> Iterator[None]:
         yield
 
 
-def measure(device: torch.device, channels: int, runs: int) -> list[tuple[str, str]]:
+def measure(device: torch.device, channels: int, runs: int) -> Iterator[tuple[str, str]]:
     torch.manual_seed(0)
     config = ModelConfig()
     model = VirTues(config).to(device).eval()
@@ -90,7 +96,6 @@ def measure(device: torch.device, channels: int, runs: int) -> list[tuple[str, s
     embedding = torch.randn(channels, 640, device=device) * 0.2
     positions = 256
     flops = encoder_flops(config, lengths_of(None, channels, positions))
-    rows: list[tuple[str, str]] = []
 
     def encode(net: VirTues, dtype: torch.dtype) -> torch.Tensor:
         # all tokens of all layers: a layer asked for keeps the last block whole
@@ -98,10 +103,11 @@ def measure(device: torch.device, channels: int, runs: int) -> list[tuple[str, s
             layout = net.layout([image.to(dtype)], [embedding.to(dtype)], None)
             return net.encode([image.to(dtype)], [embedding.to(dtype)], layout).tokens
 
-    top = ceiling(device, torch.float32, runs)
-    full = seconds(lambda: encode(model, torch.float32), device, runs)
-    rows.append((f"float32 matrix product, {device.type}", f"{top / 1e9:.0f} GFLOP/s"))
-    rows.append(("encoder, float32", f"{full:.3f} s, {flops / full / top:.0%} of the ceiling"))
+    multiply, work = product(device, torch.float32)
+    full, alone = seconds(device, runs, lambda: encode(model, torch.float32), multiply)
+    top = work / alone
+    yield f"float32 matrix product, {device.type}", f"{top / 1e9:.0f} GFLOP/s"
+    yield "encoder, float32", f"{full:.3f} s, {flops / full / top:.0%} of the ceiling"
     exact = encode(model, torch.float32)[:positions]
 
     def one(net: VirTues) -> object:
@@ -116,30 +122,35 @@ def measure(device: torch.device, channels: int, runs: int) -> list[tuple[str, s
         with inference():
             return plain_forward(model, [image], [embedding], [mask])
 
-    ours, theirs = seconds(lambda: one(model), device, runs), seconds(plain, device, runs)
-    rows.append((f"inpaint 1 of {channels}", f"{ours:.3f} s, {theirs / ours:.2f} x the plain way"))
+    ours, theirs = seconds(device, runs, lambda: one(model), plain)
+    yield f"inpaint 1 of {channels}", f"{ours:.3f} s, {theirs / ours:.2f} x the plain way"
     low = VirTues(config).to(device)
     low.load_state_dict(model.state_dict())
     low.to(torch.bfloat16).eval()
-    half_top = ceiling(device, torch.bfloat16, runs)
-    half = seconds(lambda: encode(low, torch.bfloat16), device, runs)
+    multiply, work = product(device, torch.bfloat16)
+    half, full, alone = seconds(
+        device,
+        runs,
+        lambda: encode(low, torch.bfloat16),
+        lambda: encode(model, torch.float32),
+        multiply,
+    )
     cosine = torch.cosine_similarity(
         encode(low, torch.bfloat16)[:positions].float(), exact, dim=1
     ).min()
-    rows.append(("bfloat16 matrix product", f"{half_top / 1e9:.0f} GFLOP/s"))
-    rows.append(
-        (
-            "encoder, bfloat16, weights cast once",
-            f"{half:.3f} s, {full / half:.2f} x float32, cosine of summaries >= {cosine:.5f}",
-        )
+    top = work / alone
+    yield f"bfloat16 matrix product, {device.type}", f"{top / 1e9:.0f} GFLOP/s"
+    yield (
+        "encoder, bfloat16, weights cast once",
+        f"{half:.3f} s, {flops / half / top:.0%} of the ceiling, {full / half:.2f} x float32, "
+        f"cosine of summaries >= {cosine:.5f}",
     )
-    return rows
 
 
 def measure_training(
-    device: torch.device, name: str, channels: int, runs: int, top: float
-) -> list[tuple[str, str]]:
-    config = PRESETS[name] if name in PRESETS else ModelConfig()
+    device: torch.device, name: str, channels: int, runs: int
+) -> Iterator[tuple[str, str]]:
+    config = PRESETS[name]
     model = VirTues(config).to(device)
     generator = np.random.default_rng(0)
     batch = 1 if config.model_dim > 256 else 4
@@ -154,23 +165,27 @@ def measure_training(
         for m in masks
     )
 
+    low = device.type == "cuda"
+    multiply, work = product(device, torch.bfloat16 if low else torch.float32)
+
     def step(forward: Callable[[], list[torch.Tensor]]) -> None:
         model.zero_grad(set_to_none=True)
-        reconstruction_loss(forward(), images).backward()
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            loss = reconstruction_loss(forward(), images)
+        loss.backward()
 
-    ours = seconds(
-        lambda: step(lambda: model(images, embeddings, masks).reconstruction), device, runs
+    ours, theirs, alone = seconds(
+        device,
+        runs,
+        lambda: step(lambda: model(images, embeddings, masks).reconstruction),
+        lambda: step(lambda: plain_forward(model, images, embeddings, masks)),
+        multiply,
     )
-    theirs = seconds(
-        lambda: step(lambda: plain_forward(model, images, embeddings, masks)), device, runs
+    yield (
+        f"training step, {name}, {batch} crop(s), {'bfloat16' if low else 'float32'}",
+        f"{ours:.2f} s, {theirs / ours:.2f} x the plain way, {flops / ours / (work / alone):.0%} "
+        "of the ceiling",
     )
-    return [
-        (
-            f"training step, {name}, {batch} crop(s), float32",
-            f"{ours:.2f} s, {theirs / ours:.2f} x the plain way, {flops / ours / top:.0%} "
-            "of the ceiling",
-        )
-    ]
 
 
 def main() -> None:
@@ -181,14 +196,18 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     device = torch.device(options.device)
-    rows = measure(device, options.markers, options.runs)
-    top = ceiling(device, torch.float32, options.runs)
-    for name in ("published", "small"):
-        rows += measure_training(device, name, options.markers, options.runs, top)
+    rows = []
+    parts = [measure(device, options.markers, options.runs)]
+    parts += [
+        measure_training(device, name, options.markers, options.runs)
+        for name in ("published", "small")
+    ]
+    for row in chain.from_iterable(parts):
+        print("{}: {}".format(*row), flush=True)
+        rows.append(row)
     text = f"Published size, {options.markers} markers, one crop of 128 px, {device}, torch "
     text += f"{torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}.\n\n"
     text += "| | |\n|---|---|\n" + "\n".join(f"| {a} | {b} |" for a, b in rows) + "\n"
-    print(text)
     if options.write:
         write_section("model speed, " + device.type, "python benchmarks/model.py", text)
 

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from virtues_core.model.config import ModelConfig
 from virtues_core.model.rope import Rotation, rotate, rotate_in_place
 
-CHUNK_ROWS = 1024
+CHUNK_ROWS = 2048
 """Rows that inference on a CPU takes at a time: their hidden layer stays in the cache."""
+PROJECTED_ROWS = 16384
+"""Rows that it projects at a time: the largest matrix products are the fastest."""
 
 
 class Block(nn.Module):
@@ -38,12 +40,12 @@ class Block(nn.Module):
         width = self.qkv.out_features
         if _in_chunks(x):
             flat = x.new_empty(len(x), width)
-            for rows in _chunks(len(x)):
-                piece = flat[rows]
-                torch.addmm(self.qkv.bias, self.norm1(x[rows]), self.qkv.weight.T, out=piece)
-                if rotation is not None:
-                    both = torch.unflatten(piece, -1, (3 * self.num_heads, -1))
-                    rotate_in_place(both[:, : 2 * self.num_heads], rotation, rows)
+            for rows in _chunks(len(x), PROJECTED_ROWS):
+                torch.addmm(self.qkv.bias, self.norm1(x[rows]), self.qkv.weight.T, out=flat[rows])
+            if rotation is not None:
+                both = torch.unflatten(flat, -1, (3 * self.num_heads, -1))
+                for rows in _chunks(len(x), CHUNK_ROWS):
+                    rotate_in_place(both[rows, : 2 * self.num_heads], rotation, rows)
             q, k, v = torch.unflatten(flat, -1, (3, self.num_heads, -1)).unbind(1)
             return q, k, v
         projected = self.qkv(self.norm1(x))
@@ -71,13 +73,17 @@ class Block(nn.Module):
             hidden = nn.functional.gelu(self.expand(self.norm2(x)))
             added: Tensor = self.contract(hidden)
             return x + added
-        done = torch.empty_like(x)
-        for rows in _chunks(len(x)):
+        done = x + self.out.bias
+        flat = attended.flatten(1)
+        for rows in _chunks(len(x), PROJECTED_ROWS):
+            done[rows].addmm_(flat[rows], self.out.weight.T)
+        hidden = x.new_empty(CHUNK_ROWS, self.expand.out_features)
+        for rows in _chunks(len(x), CHUNK_ROWS):
             piece = done[rows]
-            torch.addmm(self.out.bias, attended[rows].flatten(1), self.out.weight.T, out=piece)
-            piece += x[rows]
-            hidden = nn.functional.gelu(self.expand(self.norm2(piece)))
-            piece += self.contract(hidden)
+            wide = hidden[: len(piece)]
+            torch.addmm(self.expand.bias, self.norm2(piece), self.expand.weight.T, out=wide)
+            torch.ops.aten.gelu_(wide)
+            piece.add_(self.contract.bias).addmm_(wide, self.contract.weight.T)
         return done
 
 
@@ -101,5 +107,5 @@ def _in_chunks(x: Tensor) -> bool:
     )
 
 
-def _chunks(rows: int) -> Iterator[slice]:
-    return (slice(start, start + CHUNK_ROWS) for start in range(0, rows, CHUNK_ROWS))
+def _chunks(rows: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
