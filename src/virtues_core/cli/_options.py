@@ -110,3 +110,13 @@ def device_named(name: str) -> str:
         )
         raise DeviceError(message)
     return name
+
+
+def tile_progress(done: int, total: int) -> None:
+    """Count the tiles, where a person watches."""
+    import sys
+
+    import typer
+
+    if sys.stderr.isatty():
+        typer.echo(f"\rtile {done} of {total}", err=True, nl=done == total)

@@ -16,6 +16,7 @@ COMMANDS = (
     "info",
     "markers",
     "inpaint",
+    "attention",
     "evaluate",
     "pretrain",
     "calibrate",

@@ -17,12 +17,24 @@ from virtues_core.infer.request import (
 )
 
 if TYPE_CHECKING:
+    from virtues_core.infer.attention import MarkerImportance, marker_importance
+    from virtues_core.infer.cache import checkpoint_signature
     from virtues_core.infer.calibration import calibrate, calibrate_folder
+    from virtues_core.infer.embedding import embed
     from virtues_core.infer.inpainting import inpaint
     from virtues_core.infer.predict import Cancelled, Runner
     from virtues_core.infer.prepare import PreparedImage, prepare_image
+    from virtues_core.infer.token_table import Embedding, EmbedRequest
+    from virtues_core.infer.tokens import cell_tokens
 
 _HOMES = {
+    "EmbedRequest": "token_table",
+    "Embedding": "token_table",
+    "cell_tokens": "tokens",
+    "checkpoint_signature": "cache",
+    "embed": "embedding",
+    "MarkerImportance": "attention",
+    "marker_importance": "attention",
     "calibrate": "calibration",
     "calibrate_folder": "calibration",
     "inpaint": "inpainting",
@@ -35,8 +47,11 @@ _HOMES = {
 __all__ = [
     "STRATEGIES",
     "Cancelled",
+    "EmbedRequest",
+    "Embedding",
     "InpaintRequest",
     "InpaintResult",
+    "MarkerImportance",
     "MarkerScore",
     "PreparedImage",
     "Runner",
@@ -44,7 +59,11 @@ __all__ = [
     "TileDone",
     "calibrate",
     "calibrate_folder",
+    "cell_tokens",
+    "checkpoint_signature",
+    "embed",
     "inpaint",
+    "marker_importance",
     "prepare_image",
 ]
 

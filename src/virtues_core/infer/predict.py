@@ -1,18 +1,19 @@
 """Run the model on tiles: in batches, halved when memory runs out, stopped when asked to."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from virtues_core.errors import DeviceError, VirtuesError
-from virtues_core.model import Checkpoint
+from virtues_core.model import Checkpoint, VirTues
 
+_T = TypeVar("_T")
 _ASK_EVERY_S = 0.05
 
 
@@ -98,16 +99,65 @@ class Runner:
 
         As `predict`, but ``channels`` holds K_t positions for each tile; returns T × (K_t, S, S).
         """
-        done: list[NDArray[np.float32]] = []
+        return self._in_batches(
+            len(tiles),
+            lambda part: self._forward(tiles[part], embeddings, masks[part], channels[part]),
+        )
+
+    def each(
+        self,
+        tiles: Sequence[NDArray[np.float32]],
+        embeddings: NDArray[np.float32],
+        look: Callable[[VirTues, list[Tensor], list[Tensor]], Iterable[Tensor]],
+    ) -> list[Tensor]:
+        """Look at tiles with any part of the model; nothing is hidden from it.
+
+        Parameters
+        ----------
+        tiles
+            T × (C, S, S) model units.
+        embeddings
+            (C, E) marker embeddings.
+        look
+            Gets the model, B tiles (C, S, S) and B times the embeddings, on the model's device and
+            in its type; gives B tensors.
+
+        Returns
+        -------
+        list of Tensor
+            T of them, on the CPU.
+
+        Raises
+        ------
+        Cancelled, DeviceError
+            As `predict`.
+        """
+
+        def run(part: slice) -> list[Tensor]:
+            batch = [self._moved(tile) for tile in tiles[part]]
+            markers = [self._moved(embeddings)] * len(batch)
+            with torch.inference_mode():
+                return [seen.cpu() for seen in look(self._model, batch, markers)]
+
+        return self._in_batches(len(tiles), run)
+
+    def _in_batches(self, count: int, run: Callable[[slice], list[_T]]) -> list[_T]:
+        """Run batch after batch; a batch that memory does not hold is run again in halves."""
+        done: list[_T] = []
         with self._interruptible():
-            while len(done) < len(tiles):
+            while len(done) < count:
                 self._ask(at_once=True)
-                part = slice(len(done), len(done) + self.batch_size)
                 try:
-                    done += self._forward(tiles[part], embeddings, masks[part], channels[part])
+                    done += run(slice(len(done), len(done) + self.batch_size))
                 except (torch.OutOfMemoryError, RuntimeError) as error:
                     self._halve(error)
         return done
+
+    def _moved(self, values: NDArray[np.float32]) -> Tensor:
+        """Give an array to the model's device, in its type."""
+        weight = next(self._model.parameters())
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        return tensor.to(device=weight.device, dtype=weight.dtype)
 
     def _forward(
         self,
@@ -116,18 +166,12 @@ class Runner:
         masks: Sequence[NDArray[np.bool_]],
         channels: Sequence[Sequence[int]],
     ) -> list[NDArray[np.float32]]:
-        weight = next(self._model.parameters())
-
-        def moved(values: NDArray[np.float32]) -> torch.Tensor:
-            tensor = torch.from_numpy(np.ascontiguousarray(values))
-            return tensor.to(device=weight.device, dtype=weight.dtype)
-
-        markers = moved(embeddings)
+        markers = self._moved(embeddings)
         with torch.inference_mode():
             output = self._model(
-                [moved(tile) for tile in tiles],
+                [self._moved(tile) for tile in tiles],
                 [markers] * len(tiles),
-                [torch.from_numpy(np.ascontiguousarray(m)).to(weight.device) for m in masks],
+                [torch.from_numpy(np.ascontiguousarray(m)).to(markers.device) for m in masks],
                 [list(wanted) for wanted in channels],
             )
         return [painted.to("cpu", torch.float32).numpy() for painted in output.reconstruction]

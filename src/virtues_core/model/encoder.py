@@ -1,6 +1,6 @@
 """The encoder: visible tokens and patch summaries, through marker and spatial attention."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from virtues_core.model.attention import Backend, attention
-from virtues_core.model.blocks import Blocks
+from virtues_core.model.blocks import Block, Blocks
 from virtues_core.model.config import ModelConfig
 from virtues_core.model.layout import Layout
-from virtues_core.model.rope import rotation_table
+from virtues_core.model.rope import Rotation, rotation_table
 
 
 class Encoded(NamedTuple):
@@ -72,12 +72,7 @@ class Encoder(nn.Module):
         """
         marker = self.marker(torch.cat(list(marker_embeddings)))
         x = self._tokens(patches, marker, layout)
-        rotation = None
-        if set(self.config.encoder_pattern) & set("hf"):
-            table = rotation_table(
-                *layout.grid, self.config.head_dim, device=x.device, dtype=x.dtype
-            )
-            rotation = type(table)(*(part[layout.position] for part in table))
+        rotation = self._rotation(layout, x)
         kept = []
         last = len(self.blocks) - 1
         trim = only_summaries and layout.full and self.config.encoder_pattern[-1] == "v"
@@ -96,6 +91,32 @@ class Encoder(nn.Module):
             if i + 1 in layers:
                 kept.append(x[: layout.summaries])
         return Encoded(layout, self.norm(x), self.norm(self.masked_token + marker), tuple(kept))
+
+    def states(
+        self,
+        patches: Sequence[Tensor],
+        marker_embeddings: Sequence[Tensor],
+        layout: Layout,
+    ) -> Iterator[tuple[Block, Tensor, Rotation | None]]:
+        """Give each block with the rows (N, D) that enter it, and their rotation where it turns.
+
+        For looking inside: a block runs when the next one is asked for, so that the caller can
+        stop at the one it wants. Parameters as in `forward`.
+        """
+        x = self._tokens(patches, self.marker(torch.cat(list(marker_embeddings))), layout)
+        rotation = self._rotation(layout, x)
+        for letter, block in zip(self.config.encoder_pattern, self.blocks, strict=True):
+            turn = None if letter == "v" else rotation
+            yield block, x, turn
+            q, k, v = block.queries_keys_values(x, turn)
+            x = block.finish(x, attention(q, k, v, layout.groups(letter), backend=self.backend))
+
+    def _rotation(self, layout: Layout, x: Tensor) -> Rotation | None:
+        """Tabulate the rotation of each row; None where no block looks at positions."""
+        if not set(self.config.encoder_pattern) & set("hf"):
+            return None
+        table = rotation_table(*layout.grid, self.config.head_dim, device=x.device, dtype=x.dtype)
+        return Rotation(*(part[layout.position] for part in table))
 
     def _tokens(self, patches: Sequence[Tensor], marker: Tensor, layout: Layout) -> Tensor:
         """Pack the summary tokens and the visible image tokens: (N, D)."""

@@ -1,12 +1,13 @@
 """VirTues: encode what is visible, decode every channel, compare with the pixels."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from virtues_core.model.blocks import Block
 from virtues_core.model.checks import checked_channels, checked_grid
 from virtues_core.model.config import ModelConfig
 from virtues_core.model.decoder import Decoder
@@ -14,6 +15,7 @@ from virtues_core.model.detail import DetailHead
 from virtues_core.model.encoder import Encoded, Encoder
 from virtues_core.model.layout import Layout
 from virtues_core.model.published import from_published
+from virtues_core.model.rope import Rotation
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +122,13 @@ class VirTues(nn.Module):
             patches, marker_embeddings, layout, only_summaries=only_summaries, layers=layers
         )
         return encoded
+
+    def states(
+        self, images: Sequence[Tensor], marker_embeddings: Sequence[Tensor], layout: Layout
+    ) -> Iterator[tuple[Block, Tensor, Rotation | None]]:
+        """Look inside the encoder, block by block; see `Encoder.states`."""
+        patches = [self._patch(image) for image in images]
+        return self.encoder.states(patches, marker_embeddings, layout)
 
     def load_published(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load weights under the key names of the published checkpoint.
