@@ -169,4 +169,4 @@ def _peak_bytes(device: torch.device) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     import psutil
 
-    return int(psutil.Process().memory_info().peak_wset)
+    return int(psutil.Process().memory_info()._asdict()["peak_wset"])
