@@ -20,6 +20,7 @@ ROOMS = (
     "model",
     "train",
     "infer",
+    "cohort",
     "evaluate",
     "simulate",
     "cli",

@@ -17,6 +17,7 @@ COMMANDS = (
     "markers",
     "inpaint",
     "attention",
+    "annotate",
     "evaluate",
     "pretrain",
     "calibrate",

@@ -1,0 +1,192 @@
+"""Tables of cells, niches or tissues as `virtues embed` writes them, checked before they are used.
+
+One row an object: ``X`` mean intensities, ``obsm["X_virtues"]`` (N, D) tokens, ``obs`` with
+``tissue_id`` and, where known, ``patient_id``; ``uns["virtues"]`` says what the tokens were made
+with.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtues_core.cohort.classify import Labels
+from virtues_core.errors import InputError, ReadError
+from virtues_core.files import replacing
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+TOKENS = "X_virtues"
+UNSURE = "unsure"
+"""The type of a cell of whose type a classifier is less sure than was asked for."""
+_MISSING = {"", "nan", "none", "na", "<na>", UNSURE}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the tokens of a table were made with."""
+
+    checkpoint: str
+    """Its name, for people."""
+    signature: str
+    """Tells its weights from those of any other."""
+    panel: tuple[str, ...]
+    """Marker keys that the model was shown, each once, sorted."""
+    level: str
+    """cell, niche or tissue."""
+
+
+def read_table(path: Path) -> "AnnData":
+    """Read a table (``.h5ad`` or ``.zarr``) into memory.
+
+    Raises
+    ------
+    ReadError
+        Nothing is there, or it is no AnnData.
+    """
+    import anndata
+
+    path = Path(path)
+    if not path.exists():
+        message = (
+            f"expected a table of tokens at {str(path)!r}, found nothing. Check the path, or make "
+            "one with `virtues embed`."
+        )
+        raise ReadError(message)
+    try:
+        return anndata.read_zarr(path) if path.suffix == ".zarr" else anndata.read_h5ad(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        message = (
+            f"expected an AnnData (.h5ad or .zarr) at {str(path)!r}, found something else "
+            f"({error}). Make it again with `virtues embed`."
+        )
+        raise ReadError(message) from error
+
+
+def write_table(table: "AnnData", path: Path) -> None:
+    """Write a table, ``.zarr`` or ``.h5ad`` by its ending; an older one is replaced when whole.
+
+    Raises
+    ------
+    InputError
+        The ending is neither.
+    VirtuesError
+        The disk is full or the folder cannot be written; the older one is untouched.
+    """
+    import anndata
+
+    path = Path(path)
+    if path.suffix not in {".h5ad", ".zarr"}:
+        message = f"expected a name that ends in .h5ad or .zarr, found {path.name!r}."
+        raise InputError(message)
+    with replacing(path) as new:
+        if path.suffix == ".h5ad":
+            table.write_h5ad(new)
+            return
+        settings = anndata.settings.override(zarr_write_format=3, auto_shard_zarr_v3=False)
+        with settings, warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of what format 3 may become
+            table.write_zarr(new)
+
+
+def provenance(table: "AnnData") -> Provenance:
+    """Read what the tokens of a table were made with.
+
+    Raises
+    ------
+    InputError
+        The table does not say: it was not made by `virtues embed`.
+    """
+    told = table.uns.get("virtues")
+    needed = ("checkpoint", "checkpoint_signature", "panel", "level")
+    if not isinstance(told, Mapping) or any(name not in told for name in needed):
+        message = (
+            f"expected {', '.join(needed)} in uns['virtues'], found "
+            f"{', '.join(map(str, told)) if isinstance(told, Mapping) else 'no such entry'}. "
+            "Make the table with `virtues embed`."
+        )
+        raise InputError(message)
+    return Provenance(
+        checkpoint=str(told["checkpoint"]),
+        signature=str(told["checkpoint_signature"]),
+        panel=tuple(sorted({str(key) for key in told["panel"]})),
+        level=str(told["level"]),
+    )
+
+
+def tokens(table: "AnnData") -> NDArray[np.float32]:
+    """Give the tokens (N, D) of a table.
+
+    Raises
+    ------
+    InputError
+        There are none.
+    """
+    if TOKENS not in table.obsm:
+        message = (
+            f"expected tokens in obsm[{TOKENS!r}], found "
+            f"{', '.join(map(repr, table.obsm.keys())) or 'nothing'} there. Make the table with "
+            "`virtues embed`."
+        )
+        raise InputError(message)
+    return np.asarray(table.obsm[TOKENS], dtype=np.float32)
+
+
+def labels(table: "AnnData", column: str) -> tuple[Labels, NDArray[np.bool_]]:
+    """Read the labels in a column of ``obs``.
+
+    Returns
+    -------
+    names
+        (N,) text; empty where there is none.
+    known
+        (N,) False where it is empty, NaN, or "unsure".
+
+    Raises
+    ------
+    InputError
+        No such column.
+    """
+    if column not in table.obs:
+        message = (
+            f"expected a column {column!r} in obs, found {', '.join(map(str, table.obs.columns))}."
+            " Name one of those."
+        )
+        raise InputError(message)
+    return known_labels(table.obs[column])
+
+
+def known_labels(column: Any) -> tuple[Labels, NDArray[np.bool_]]:
+    """Read a column of labels; see `labels`."""
+    text = column.astype(object).where(column.notna(), "").astype(str).str.strip()
+    known = ~text.str.lower().isin(_MISSING).to_numpy(bool)
+    return np.where(known, text.to_numpy(str), "").astype(str), known
+
+
+def patients(table: "AnnData") -> tuple[Labels, str]:
+    """Give what rows must not be parted by: patients, or tissues where those are not known.
+
+    Returns
+    -------
+    names
+        (N,) of each row's patient; of its tissue where the column has gaps or is not there.
+    unit
+        "patient" or "tissue".
+
+    Raises
+    ------
+    InputError
+        The table knows neither.
+    """
+    for column, unit in (("patient_id", "patient"), ("tissue_id", "tissue")):
+        if column in table.obs:
+            names, known = labels(table, column)
+            if known.all():
+                return names, unit
+    message = "expected a patient_id or a tissue_id for each row of obs, found neither."
+    raise InputError(message)

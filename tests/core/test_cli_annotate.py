@@ -1,0 +1,79 @@
+"""``virtues annotate`` on files."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from cohort_samples import TYPES, table
+from typer.testing import CliRunner
+
+from virtues_core.cli import annotate
+from virtues_core.cohort import read_table, write_table
+from virtues_core.errors import InputError, ReadError, VirtuesError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for seed in range(3):
+        write_table(table(seed=seed), tmp_path / f"r{seed}.h5ad")
+    return tmp_path
+
+
+def call(*args: object) -> str:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    annotate.register(app)
+    result = CliRunner().invoke(app, ["annotate", *map(str, args)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("method", ["forest", "logistic"])
+def test_fit_predict_evaluate(folder: Path, method: str) -> None:
+    model, typed, scores = folder / "model", folder / "y.h5ad", folder / "scores.json"
+    said = call("fit", folder / "r0.h5ad", folder / "r1.h5ad", "--label", "phenotype",
+                "--method", method, "--out", model)  # fmt: skip
+    assert "on patients kept out" in said
+    assert f"{method} of 3 classes, 480 cells" in said
+    said = call("predict", folder / "r2.h5ad", "--model", model, "--out", typed)
+    assert "240 typed (" in said
+    assert set(read_table(typed).obs["cell_type"]) == set(TYPES)
+    said = call("evaluate", typed, "--label", "phenotype", "--json", scores)
+    found = json.loads(scores.read_text())
+    assert found["macro_f1"] > 0.9
+    assert set(found["classes"]) == set(TYPES)
+    assert [found["classes"][name]["support"] for name in TYPES] == [80, 80, 80]
+    mean = sum(one["f1"] for one in found["classes"].values()) / 3
+    assert found["macro_f1"] == pytest.approx(mean)
+    assert {"confusion", "calibration", "calibration_error"} <= set(found)
+    assert f"macro F1         {found['macro_f1']:.3f}" in said
+
+
+def test_patterns_held_out_and_unsure(folder: Path) -> None:
+    said = call("fit", folder / "r[01].h5ad", "--label", "phenotype", "--held-out", 0,
+                "--method", "logistic", "--out", folder / "model")  # fmt: skip
+    assert "on patients kept out" not in said
+    assert "480 cells" in said
+    said = call("predict", folder / "r2.h5ad", "--model", folder / "model",
+                "--unsure-below", 0.99, "--out", folder / "y.zarr")  # fmt: skip
+    assert "unsure" in said
+    assert "unsure" in set(read_table(folder / "y.zarr").obs["cell_type"])
+
+
+def test_refusals_leave_nothing(folder: Path) -> None:
+    common = ["fit", folder / "r0.h5ad", "--out", folder / "model", "--label"]
+    cases: list[tuple[list[object], type[VirtuesError], str]] = [
+        ([*common, "phenotype", "--method", "svm"], InputError, "found 'svm'"),
+        ([*common, "kind"], InputError, "column 'kind'"),
+        (["predict", folder / "r0.h5ad", "--model", folder / "r0.h5ad", "--out",
+          folder / "y.h5ad"], ReadError, "not a whole classifier"),
+        (["evaluate", folder / "r0.h5ad", "--label", "phenotype", "--json", folder / "s.json"],
+         InputError, "a table with types"),
+    ]  # fmt: skip
+    for args, error, said in cases:
+        with pytest.raises(error, match=said):
+            call(*args)
+    assert sorted(p.name for p in folder.iterdir()) == ["r0.h5ad", "r1.h5ad", "r2.h5ad"]
