@@ -63,6 +63,11 @@ class _Planes:
             yield np.asarray(sparse.compute(scheduler="threads"))
 
 
+def sampling_step(shape: tuple[int, int], sampled_px: int = SAMPLED_PX) -> int:
+    """Say which n-th pixel of which n-th row of an image (Y, X) is looked at."""
+    return max(1, math.ceil(math.sqrt(shape[0] * shape[1] / sampled_px)))
+
+
 def survey(pixels: da.Array, channels: Sequence[str], *, sampled_px: int = SAMPLED_PX) -> Survey:
     """Find tissue and clipping values of an image (C, Y, X), raw units.
 
@@ -71,11 +76,11 @@ def survey(pixels: da.Array, channels: Sequence[str], *, sampled_px: int = SAMPL
     InputError
         A channel holds NaN or negative values where it was looked at.
     """
-    step = math.ceil(math.sqrt(pixels.shape[1] * pixels.shape[2] / sampled_px))
-    planes: Any = _Planes(pixels, max(1, step))
+    step = sampling_step((pixels.shape[1], pixels.shape[2]), sampled_px)
+    planes: Any = _Planes(pixels, step)
     check_counts(planes, channels)
     tissue = tissue_mask(planes)
-    return Survey(tissue, upper_quantiles(planes, tissue, channels=channels), max(1, step))
+    return Survey(tissue, upper_quantiles(planes, tissue, channels=channels), step)
 
 
 def sampled_statistics(

@@ -10,12 +10,13 @@ from types import ModuleType
 from virtues_core.errors import ReadError, VirtuesError
 from virtues_core.image import MultiplexImage
 from virtues_core.read import folder, imc, spora, tiff, zarr
-from virtues_core.read.masks import read_labels
+from virtues_core.read.masks import open_labels, read_labels
 from virtues_core.read.write import write_labels, write_ome_tiff
 
 __all__ = [
     "can_read",
     "image_names",
+    "open_labels",
     "read_image",
     "read_labels",
     "write_labels",

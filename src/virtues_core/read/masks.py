@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,13 +40,39 @@ def read_labels(path: Path | str, shape: tuple[int, int] | None = None) -> NDArr
         message = f"expected a label image, found nothing at {str(path)!r}; check the path"
         raise ReadError(message)
     labels = _whole_numbers(_load(path), path)
-    if shape is not None and labels.shape != tuple(shape):
-        message = (
-            f"expected labels of the image's size {tuple(shape)} (y, x) px, found {labels.shape} "
-            f"in {str(path)!r}; choose the mask made for this image, at the same resolution"
-        )
-        raise ReadError(message)
+    _check_size(labels.shape, shape, path)
     return labels
+
+
+def open_labels(
+    path: Path | str, shape: tuple[int, int] | None = None
+) -> "NDArray[np.int32] | da.Array":
+    """Open a label image without reading it, where the file allows that.
+
+    Parameters
+    ----------
+    path, shape
+        As `read_labels` takes them.
+
+    Returns
+    -------
+    dask.array.Array or numpy.ndarray
+        (Y, X) int32, 0 = background; of a TIFF lazy, checked block by block as it is read.
+
+    Raises
+    ------
+    ReadError
+        As `read_labels`; what is wrong inside of a TIFF is found when it is read.
+    """
+    from virtues_core.read import tiff
+
+    path = Path(path)
+    if not path.is_file() or path.suffix.lower() in {".npz", ".png"} or not tiff.claims(path):
+        return read_labels(path, shape)
+    plane = _one_plane(path)
+    _check_size(plane.shape, shape, path)
+    checked: da.Array = plane.map_blocks(_whole_numbers, path, dtype=np.int32)  # type: ignore[arg-type]
+    return checked
 
 
 def _load(path: Path) -> NDArray[Any]:
@@ -66,6 +93,13 @@ def _load(path: Path) -> NDArray[Any]:
             f"found another kind of file: {str(path)!r}"
         )
         raise ReadError(message)
+    plane: Any = _one_plane(path)
+    return np.asarray(plane.compute(scheduler="threads"))
+
+
+def _one_plane(path: Path) -> da.Array:
+    from virtues_core.read import tiff
+
     image = tiff.read(path)
     if image.shape[0] != 1:
         message = (
@@ -73,7 +107,17 @@ def _load(path: Path) -> NDArray[Any]:
             f"{str(path)!r}; choose the mask file, not the image"
         )
         raise ReadError(message)
-    return np.asarray(image.compute()[0])
+    plane: da.Array = image.pixels[0]
+    return plane
+
+
+def _check_size(found: tuple[int, ...], shape: tuple[int, int] | None, path: Path) -> None:
+    if shape is not None and found != tuple(shape):
+        message = (
+            f"expected labels of the image's size {tuple(shape)} (y, x) px, found {found} "
+            f"in {str(path)!r}; choose the mask made for this image, at the same resolution"
+        )
+        raise ReadError(message)
 
 
 def _load_npz(path: Path) -> NDArray[Any]:

@@ -332,7 +332,7 @@ def names(path: Path) -> tuple[str, ...]:
     ReadError
         Not in the layout, or damaged.
     """
-    return tuple(_named(SporaDataset(path)))
+    return tuple(tissues_by_name(SporaDataset(path)))
 
 
 def read(path: Path, image: str | None = None) -> MultiplexImage:
@@ -344,12 +344,13 @@ def read(path: Path, image: str | None = None) -> MultiplexImage:
         Not in the layout, damaged, or there is no such tissue.
     """
     dataset = SporaDataset(path)
-    tissues = _named(dataset)
+    tissues = tissues_by_name(dataset)
     index = pick(image, list(tissues), path)
     return replace(dataset.image(list(tissues.values())[index]), name=list(tissues)[index])
 
 
-def _named(dataset: SporaDataset) -> dict[str, Tissue]:
+def tissues_by_name(dataset: SporaDataset) -> dict[str, Tissue]:
+    """List the tissues by the names of their images: with the modality where there are several."""
     ids = [t.tissue_id for t in dataset.tissues]
     return {
         t.tissue_id if ids.count(t.tissue_id) == 1 else f"{t.tissue_id} ({t.modality})": t
