@@ -9,7 +9,14 @@ import typer
 from virtues_core.cli._options import FitCommand
 
 if TYPE_CHECKING:
-    from virtues_core.evaluate import ReconstructionReport
+    from virtues_core.evaluate import Encoder, ProbeReport, ReconstructionReport
+
+_Checkpoint = Annotated[str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")]
+_Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+_Label = Annotated[str, typer.Option("--label", help="Column of metadata/cells.parquet.")]
+_Out = Annotated[Path, typer.Option("--json", help="The JSON file to write.")]
+_Stride = Annotated[int, typer.Option("--stride", help="Step from tile to tile, px.")]
+_BatchSize = Annotated[int, typer.Option("--batch-size", help="Tiles at once.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -17,6 +24,8 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Measure a checkpoint on images with known truth.")
     group.callback()(_evaluate)
     group.command("reconstruction", cls=FitCommand)(reconstruction)
+    group.command("cells")(cells)
+    group.command("transfer")(transfer)
     app.add_typer(group, name="evaluate")
 
 
@@ -64,6 +73,80 @@ def reconstruction(
     with replacing(out) as new:
         new.write_text(json.dumps(report.to_dict(), indent=1, ensure_ascii=False), "utf-8")
     typer.echo(_told(report))
+
+
+def cells(
+    cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="A spora folder.")],
+    label: _Label,
+    out: _Out,
+    checkpoint: _Checkpoint = "demo",
+    test_fraction: Annotated[
+        float,
+        typer.Option("--test-fraction", help="Share of patients, where the cohort has no split."),
+    ] = 0.2,
+    stride: _Stride = 42,
+    device: _Device = "auto",
+    batch_size: _BatchSize = 8,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the patients.")] = 0,
+) -> None:
+    """Probe cell types within a cohort: tokens beside mean intensities, F1 on other patients."""
+    from virtues_core.evaluate import LabelledCohort, evaluate_cells
+
+    report = evaluate_cells(
+        LabelledCohort(cohort, label),
+        _encoders(checkpoint, device, stride, batch_size),
+        test_fraction=test_fraction,
+        seed=seed,
+    )
+    _write_probes(report, label, out)
+
+
+def transfer(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A spora folder, labelled.")],
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="One of another panel.")],
+    label: _Label,
+    out: _Out,
+    checkpoint: _Checkpoint = "demo",
+    stride: _Stride = 42,
+    device: _Device = "auto",
+    batch_size: _BatchSize = 8,
+    seed: Annotated[int, typer.Option("--seed", help="Draws cells and trees.")] = 0,
+) -> None:
+    """Carry cell types from one cohort to another by the markers that both show."""
+    from virtues_core.evaluate import LabelledCohort, evaluate_transfer
+
+    report = evaluate_transfer(
+        LabelledCohort(source, label),
+        LabelledCohort(target, label),
+        _encoders(checkpoint, device, stride, batch_size),
+        seed=seed,
+    )
+    _write_probes(report, label, out)
+
+
+def _encoders(checkpoint: str, device: str, stride: int, batch_size: int) -> "list[Encoder]":
+    from virtues_core.cli._options import open_checkpoint
+    from virtues_core.evaluate import MeanIntensities, VirTuesTokens
+
+    known = open_checkpoint(checkpoint, device)
+    return [VirTuesTokens(known, stride, batch_size), MeanIntensities()]
+
+
+def _write_probes(report: "ProbeReport", label: str, out: Path) -> None:
+    """Write what each encoder tells, and say it in one table."""
+    from virtues_core.cohort.scores import told
+    from virtues_core.files import replacing
+
+    described = {"label": label} | report.to_dict()
+    with replacing(out) as new:
+        new.write_text(json.dumps(described, indent=1, ensure_ascii=False), "utf-8")
+    typer.echo(told(report.encoders))
+    typer.echo(
+        f"{report.method}, {len(report.markers)} markers, trained on {report.trained_on} cells, "
+        f"split: {report.split}"
+    )
+    for text in report.warnings:
+        typer.echo(f"note: {text}", err=True)
 
 
 def _told(report: "ReconstructionReport") -> str:

@@ -1,5 +1,8 @@
 """How good a model is."""
 
+from virtues_core.evaluate.encoders import EncodedCells, Encoder, MeanIntensities, VirTuesTokens
+from virtues_core.evaluate.labelled import LabelledCohort, LabelledTissue
+from virtues_core.evaluate.probes import ProbeReport, evaluate_cells, evaluate_transfer
 from virtues_core.evaluate.reconstruction import (
     MarkerReport,
     ReconstructionReport,
@@ -7,4 +10,18 @@ from virtues_core.evaluate.reconstruction import (
     evaluate_reconstruction,
 )
 
-__all__ = ["MarkerReport", "ReconstructionReport", "StrategyReport", "evaluate_reconstruction"]
+__all__ = [
+    "EncodedCells",
+    "Encoder",
+    "LabelledCohort",
+    "LabelledTissue",
+    "MarkerReport",
+    "MeanIntensities",
+    "ProbeReport",
+    "ReconstructionReport",
+    "StrategyReport",
+    "VirTuesTokens",
+    "evaluate_cells",
+    "evaluate_reconstruction",
+    "evaluate_transfer",
+]

@@ -1,0 +1,238 @@
+"""How well the features of cells tell their types, for several encoders side by side.
+
+Source: the paper, Methods, "Cell-level tasks". Within a cohort: logistic regression (L-BFGS,
+λ = 1), trained and tested on different patients. From one cohort to another: a random forest on
+features of the markers that both show, trained on as many cells of each class.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtues_core.cohort import classify
+from virtues_core.cohort.annotate import LEAST_CELLS, LEAST_SHARED, usable
+from virtues_core.cohort.classify import Labels, Method
+from virtues_core.cohort.scores import TypingScores, score
+from virtues_core.errors import InputError, MarkerError
+from virtues_core.evaluate.encoders import Encoder
+from virtues_core.evaluate.labelled import LabelledTissue
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeReport:
+    """Types told by each encoder's features, on the same cells."""
+
+    encoders: dict[str, TypingScores]
+    """By the encoder's name."""
+    method: Method
+    trained_on: int
+    """Cells."""
+    tested_on: int
+    """Cells, of other patients or of the other cohort."""
+    markers: tuple[str, ...]
+    """Keys that the encoders were shown."""
+    split: str
+    """Whose parting into train and test it is."""
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give plain values for JSON; "encoders" holds what `TypingScores.to_dict` gives."""
+        return {
+            "encoders": {name: found.to_dict() for name, found in self.encoders.items()},
+            "method": self.method,
+            "trained_on": self.trained_on,
+            "tested_on": self.tested_on,
+            "markers": list(self.markers),
+            "split": self.split,
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Labelled cells of a cohort, in the order of their tissues."""
+
+    ids: tuple[NDArray[np.int64], ...]
+    """Of each tissue, ascending."""
+    labels: Labels
+    """(N,)."""
+    patients: Labels
+    """(N,)."""
+    split: Labels
+    """(N,) train, test, or empty."""
+
+
+def evaluate_cells(
+    cohort: Iterable[LabelledTissue],
+    encoders: Sequence[Encoder],
+    *,
+    test_fraction: float = 0.2,
+    least_cells: int = LEAST_CELLS,
+    seed: int = 0,
+) -> ProbeReport:
+    """Train and test a linear probe on the labels of one cohort.
+
+    Parameters
+    ----------
+    cohort
+        Tissues with labelled cells; gone through several times.
+    encoders
+        To compare.
+    test_fraction
+        Share of the patients to test on, where the cohort has no split of its own.
+    least_cells
+        Classes with fewer labelled cells are left out.
+    seed
+        Draws the patients.
+
+    Raises
+    ------
+    InputError
+        Fewer than two patients, or fewer than two classes that can be used.
+    """
+    rows = _rows(cohort)
+    used, notes = usable(rows.labels, rows.labels != "", "the labels", least_cells)
+    test, split = _parted(rows, test_fraction, seed)
+    train = used & ~test
+    test = used & test & np.isin(rows.labels, np.unique(rows.labels[train]))
+    if not test.any():
+        message = (
+            "expected patients to test on with classes that others show too, found none. Give "
+            "more of the cohort."
+        )
+        raise InputError(message)
+    found = {}
+    for encoder in encoders:
+        features = _features(encoder, cohort, rows)
+        probe = classify.train(features[train], rows.labels[train], "logistic", seed=seed)
+        found[encoder.name] = _scored(probe, features[test], rows.labels[test])
+    keys = sorted({key for tissue in cohort for key in tissue.keys})
+    return ProbeReport(
+        found, "logistic", int(train.sum()), int(test.sum()), tuple(keys), split, tuple(notes)
+    )
+
+
+def evaluate_transfer(
+    source: Iterable[LabelledTissue],
+    target: Iterable[LabelledTissue],
+    encoders: Sequence[Encoder],
+    *,
+    least_cells: int = LEAST_CELLS,
+    seed: int = 0,
+) -> ProbeReport:
+    """Train a forest on the labels of one cohort and test it on another.
+
+    Both are shown to the encoders with the markers alone that all their tissues share. Cells of
+    the target whose class the source does not have are not counted.
+
+    Parameters
+    ----------
+    source, target
+        Tissues with labelled cells; gone through several times.
+    encoders
+        To compare.
+    least_cells
+        Classes of the source with fewer labelled cells are left out.
+    seed
+        Draws cells and trees.
+
+    Raises
+    ------
+    MarkerError
+        Fewer than three markers are shared.
+    InputError
+        Fewer than two classes in the source, or none of them in the target.
+    """
+    shared = _shared([source, target])
+    here, there = _Only(source, shared), _Only(target, shared)
+    known, asked = _rows(here), _rows(there)
+    train, notes = usable(known.labels, known.labels != "", "the source's labels", least_cells)
+    test = np.isin(asked.labels, np.unique(known.labels[train]))
+    if not test.any():
+        message = (
+            f"expected cells of {', '.join(np.unique(known.labels[train]))} in the target, found "
+            f"{', '.join(np.unique(asked.labels))}. Name its classes as the source does."
+        )
+        raise InputError(message)
+    if not test.all():
+        lost = ", ".join(np.unique(asked.labels[~test]))
+        notes.append(f"not counted, the source has no such class: {lost}")
+    found = {}
+    for encoder in encoders:
+        features = _features(encoder, here, known)
+        forest = classify.train(features[train], known.labels[train], "forest", seed=seed)
+        asked_of = _features(encoder, there, asked)
+        found[encoder.name] = _scored(forest, asked_of[test], asked.labels[test])
+    return ProbeReport(
+        found, "forest", int(train.sum()), int(test.sum()), shared, "source and target",
+        tuple(notes),
+    )  # fmt: skip
+
+
+class _Only:
+    """A cohort seen through some markers."""
+
+    def __init__(self, cohort: Iterable[LabelledTissue], keys: Iterable[str]) -> None:
+        self._cohort, self._keys = cohort, tuple(keys)
+
+    def __iter__(self) -> Any:
+        return (tissue.only(self._keys) for tissue in self._cohort)
+
+
+def _shared(cohorts: Sequence[Iterable[LabelledTissue]]) -> tuple[str, ...]:
+    """Marker keys that every tissue shows, sorted."""
+    keys = [set(tissue.keys) for cohort in cohorts for tissue in cohort]
+    shared = set.intersection(*keys) if keys else set()
+    if len(shared) < LEAST_SHARED:
+        message = (
+            f"expected {LEAST_SHARED} markers or more that all tissues show, found {len(shared)}"
+            f"{': ' + ', '.join(sorted(shared)) if shared else ''}. Check the accessions "
+            "(`virtues markers map`), or compare other cohorts."
+        )
+        raise MarkerError(message)
+    return tuple(sorted(shared))
+
+
+def _rows(cohort: Iterable[LabelledTissue]) -> _Rows:
+    """List the labelled cells that are in the masks."""
+    ids, labels, patients, split = [], [], [], []
+    for tissue in cohort:
+        present = np.unique(tissue.cell_mask).tolist()
+        own = [cell for cell in present if cell in tissue.labels]
+        ids.append(np.array(own, dtype=np.int64))
+        labels += [tissue.labels[cell] for cell in own]
+        patients += [tissue.patient] * len(own)
+        split += [tissue.split or ""] * len(own)
+    if not labels:
+        message = "expected labelled cells that are in the masks, found none. Check the cell_ids."
+        raise InputError(message)
+    texts = (np.array(column, dtype=str) for column in (labels, patients, split))
+    return _Rows(tuple(ids), *texts)
+
+
+def _parted(rows: _Rows, fraction: float, seed: int) -> tuple[NDArray[np.bool_], str]:
+    """Say which rows are to test on: as the cohort says, or patients drawn at random."""
+    if {"train", "test"} <= set(rows.split.tolist()):
+        if not set(rows.patients[rows.split == "test"]) & set(rows.patients[rows.split == "train"]):
+            return rows.split == "test", "the cohort's own"
+    return classify.kept_out(rows.patients.tolist(), fraction, seed=seed), "patients at random"
+
+
+def _features(
+    encoder: Encoder, cohort: Iterable[LabelledTissue], rows: _Rows
+) -> NDArray[np.float32]:
+    """Encode a cohort and pick the rows: (N, F)."""
+    parts = []
+    for encoded, ids in zip(encoder.encode(cohort), rows.ids, strict=True):
+        at = np.searchsorted(encoded.ids, ids)
+        parts.append(encoded.features[at])
+    return np.concatenate(parts)
+
+
+def _scored(estimator: Any, features: NDArray[np.float32], labels: Labels) -> TypingScores:
+    found = classify.probabilities(estimator, features)
+    types = estimator.classes_[found.argmax(1)].astype(str)
+    return score(labels, types, found.max(1))
