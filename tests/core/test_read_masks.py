@@ -1,12 +1,13 @@
 """Label images in every format, their check against the image, and writing them."""
 
+import dask.array as da
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 
 from virtues_core.errors import InputError, ReadError
-from virtues_core.read import read_labels, write_labels
+from virtues_core.read import open_labels, read_labels, write_labels
 
 LABELS = np.arange(30 * 40).reshape(30, 40) // 50
 
@@ -43,6 +44,21 @@ def test_png(tmp_path):
 def test_whole_numbers_kept_as_floats(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", LABELS.astype(np.float32))
     np.testing.assert_array_equal(read_labels(tmp_path / "a.tif"), LABELS)
+
+
+def test_open_without_reading(tmp_path):
+    write_labels(tmp_path / "cells.tif", LABELS)
+    opened = open_labels(tmp_path / "cells.tif", (30, 40))
+    assert isinstance(opened, da.Array)
+    assert opened.dtype == np.int32
+    np.testing.assert_array_equal(opened.compute(scheduler="synchronous"), LABELS)
+    np.savez(tmp_path / "a.npz", mask=LABELS)
+    np.testing.assert_array_equal(open_labels(tmp_path / "a.npz"), LABELS)
+    with pytest.raises(ReadError, match=r"size \(30, 41\)"):
+        open_labels(tmp_path / "cells.tif", (30, 41))
+    tifffile.imwrite(tmp_path / "half.tif", LABELS.astype(np.float32) / 2)
+    with pytest.raises(ReadError, match="fractions"):
+        open_labels(tmp_path / "half.tif").compute(scheduler="synchronous")
 
 
 # Bad input
