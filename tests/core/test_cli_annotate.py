@@ -8,9 +8,12 @@ import typer
 from cohort_samples import TYPES, table
 from typer.testing import CliRunner
 
-from virtues_core.cli import annotate
+from tiny_model import tiny_checkpoint
+from virtues_core.cli import annotate, embed
 from virtues_core.cohort import read_table, write_table
 from virtues_core.errors import InputError, ReadError, VirtuesError
+from virtues_core.read import image_names, read_image
+from virtues_core.simulate import CohortConfig, simulate_cohort, write_spora
 
 
 @pytest.fixture
@@ -22,9 +25,9 @@ def folder(tmp_path: Path) -> Path:
 
 def call(*args: object) -> str:
     app = typer.Typer()
-    app.callback()(lambda: None)
     annotate.register(app)
-    result = CliRunner().invoke(app, ["annotate", *map(str, args)])
+    embed.register(app)
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -34,14 +37,14 @@ def call(*args: object) -> str:
 @pytest.mark.parametrize("method", ["forest", "logistic"])
 def test_fit_predict_evaluate(folder: Path, method: str) -> None:
     model, typed, scores = folder / "model", folder / "y.h5ad", folder / "scores.json"
-    said = call("fit", folder / "r0.h5ad", folder / "r1.h5ad", "--label", "phenotype",
+    said = call("annotate", "fit", folder / "r0.h5ad", folder / "r1.h5ad", "--label", "phenotype",
                 "--method", method, "--out", model)  # fmt: skip
     assert "on patients kept out" in said
     assert f"{method} of 3 classes, 480 cells" in said
-    said = call("predict", folder / "r2.h5ad", "--model", model, "--out", typed)
+    said = call("annotate", "predict", folder / "r2.h5ad", "--model", model, "--out", typed)
     assert "240 typed (" in said
     assert set(read_table(typed).obs["cell_type"]) == set(TYPES)
-    said = call("evaluate", typed, "--label", "phenotype", "--json", scores)
+    said = call("annotate", "evaluate", typed, "--label", "phenotype", "--json", scores)
     found = json.loads(scores.read_text())
     assert found["macro_f1"] > 0.9
     assert set(found["classes"]) == set(TYPES)
@@ -53,11 +56,11 @@ def test_fit_predict_evaluate(folder: Path, method: str) -> None:
 
 
 def test_patterns_held_out_and_unsure(folder: Path) -> None:
-    said = call("fit", folder / "r[01].h5ad", "--label", "phenotype", "--held-out", 0,
+    said = call("annotate", "fit", folder / "r[01].h5ad", "--label", "phenotype", "--held-out", 0,
                 "--method", "logistic", "--out", folder / "model")  # fmt: skip
     assert "on patients kept out" not in said
     assert "480 cells" in said
-    said = call("predict", folder / "r2.h5ad", "--model", folder / "model",
+    said = call("annotate", "predict", folder / "r2.h5ad", "--model", folder / "model",
                 "--unsure-below", 0.99, "--out", folder / "y.zarr")  # fmt: skip
     assert "unsure" in said
     assert "unsure" in set(read_table(folder / "y.zarr").obs["cell_type"])
@@ -75,5 +78,36 @@ def test_refusals_leave_nothing(folder: Path) -> None:
     ]  # fmt: skip
     for args, error, said in cases:
         with pytest.raises(error, match=said):
-            call(*args)
+            call("annotate", *args)
     assert sorted(p.name for p in folder.iterdir()) == ["r0.h5ad", "r1.h5ad", "r2.h5ad"]
+
+
+def test_from_images_to_types(tmp_path: Path) -> None:
+    """`virtues embed`, then types from one patient to the next; another checkpoint is refused."""
+    config = CohortConfig(
+        datasets=("imc-immune",), patients=2, tissues_per_patient=1, size_px=128, seed=4
+    )
+    cohort = write_spora(simulate_cohort(config), tmp_path / "cohort")
+    names = image_names(cohort)
+    channels = read_image(cohort, names[0]).channels
+    for width in (16, 32):
+        tiny_checkpoint(tmp_path / f"model{width}", channels, model_dim=width)
+    tables = []
+    for name, width in ((names[0], 32), (names[1], 32), (names[1], 16)):
+        tables.append(tmp_path / f"{name}-{width}.h5ad")
+        call("embed", cohort, "--image", name, "--checkpoint", tmp_path / f"model{width}",
+             "--stride", 128, "--device", "cpu", "--out", tables[-1])  # fmt: skip
+    call("annotate", "fit", tables[0], "--label", "cell_type", "--method", "logistic",
+         "--out", tmp_path / "c")  # fmt: skip
+    call("annotate", "predict", tables[1], "--model", tmp_path / "c", "--out", tmp_path / "y.h5ad")
+    call("annotate", "evaluate", tmp_path / "y.h5ad", "--label", "cell_type",
+         "--json", tmp_path / "s.json")  # fmt: skip
+    found = json.loads((tmp_path / "s.json").read_text())
+    truth = read_table(tables[1]).obs["cell_type"].astype(str)
+    support = {name: one["support"] for name, one in found["classes"].items()}
+    assert support == truth.value_counts().to_dict()
+    assert read_table(tmp_path / "y.h5ad").obs["cell_type"].astype(str).tolist() == truth.tolist()
+    assert found["accuracy"] > truth.value_counts().max() / len(truth) - 0.1
+    with pytest.raises(InputError, match="expected the checkpoint"):
+        call("annotate", "predict", tables[2], "--model", tmp_path / "c",
+             "--out", tmp_path / "z.h5ad")  # fmt: skip

@@ -374,7 +374,7 @@ def _check_fit(table: "AnnData", classifier: Classifier) -> list[str]:
     return [
         f"tokens here are of {len(made.panel)} markers, those learnt from of "
         f"{len(classifier.panel)}, {len(shared)} in both: types carry over best where both are "
-        "embedded from the shared ones alone"
+        "embedded from the shared ones alone (`virtues embed --markers`)"
     ]
 
 
