@@ -18,6 +18,8 @@ COMMANDS = (
     "inpaint",
     "embed",
     "attention",
+    "segment",
+    "train_head",
     "annotate",
     "evaluate",
     "pretrain",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from virtues_core.infer.inpainting import inpaint
     from virtues_core.infer.predict import Cancelled, Runner
     from virtues_core.infer.prepare import PreparedImage, prepare_image
+    from virtues_core.infer.segment import Segmentation, segment_cells
     from virtues_core.infer.token_table import Embedding, EmbedRequest
     from virtues_core.infer.tokens import cell_tokens
 
@@ -42,6 +43,8 @@ _HOMES = {
     "Runner": "predict",
     "PreparedImage": "prepare",
     "prepare_image": "prepare",
+    "Segmentation": "segment",
+    "segment_cells": "segment",
 }
 
 __all__ = [
@@ -55,6 +58,7 @@ __all__ = [
     "MarkerScore",
     "PreparedImage",
     "Runner",
+    "Segmentation",
     "Strategy",
     "TileDone",
     "calibrate",
@@ -65,6 +69,7 @@ __all__ = [
     "inpaint",
     "marker_importance",
     "prepare_image",
+    "segment_cells",
 ]
 
 

@@ -8,9 +8,11 @@
     statistics.parquet     dataset, channel, key, mean, std
     calibration.json       how wide an 80 % interval must be, by masking strategy
     README.md              the model card
+    segmentation-head.safetensors   where it has one
 """
 
 import json
+import shutil
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 WEIGHTS = "model.safetensors"
+HEAD_FILE = "segmentation-head.safetensors"
+"""Of a segmentation head in a checkpoint's folder (see ``head_file.py``)."""
 _STATISTICS = ("dataset", "channel", "key", "mean", "std")
 _PICKLES = {".pt", ".pth", ".ckpt", ".bin"}
 _DAMAGED = (AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError)
@@ -156,6 +160,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
                 json.dumps(checkpoint.calibration, indent=1), encoding="utf-8"
             )
         (new / "README.md").write_text(checkpoint.card, encoding="utf-8")
+        head = None if checkpoint.folder is None else checkpoint.folder / HEAD_FILE
+        if head is not None and head.is_file():
+            shutil.copyfile(head, new / HEAD_FILE)
 
 
 def _locate(source: str | Path) -> Path:

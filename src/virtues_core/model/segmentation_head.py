@@ -66,9 +66,9 @@ class SegmentationHead(nn.Module):
         self.layers = tuple(depth * quarter // 4 for quarter in (1, 2, 3, 4))
         self.decoder = UNet(config.model_dim, instance_channels)
         self.decoder_phenotypes = UNet(config.model_dim, cell_types)
-        # weights of InstanSeg's post-processing, which is not run here
-        self.instance_processor = nn.ModuleDict({"pixel_classifier": _pixel_classifier()})
-        self.pixel_classifier = _pixel_classifier()
+        # of InstanSeg's post-processing; the published file holds it under both names
+        self.pixel_classifier = PixelClassifier()
+        self.instance_processor = nn.ModuleDict({"pixel_classifier": self.pixel_classifier})
 
     def load_published(self, state_dict: Mapping[str, Tensor]) -> None:
         """Load weights under the names of the published ``segmentation-head.safetensors``.
@@ -109,15 +109,25 @@ class SegmentationHead(nn.Module):
         InputError
             Shapes do not fit each other or the model.
         """
+        logits: Tensor = self(self.token_maps(model, images, marker_embeddings))
+        return logits
+
+    def token_maps(
+        self, model: VirTues, images: Sequence[Tensor], marker_embeddings: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Encode a batch, as `logits` takes it, into what the U-Nets look at: five (B, D, h, w)."""
         layout = model.layout(images, marker_embeddings, None)
         encoded = model.encode(
             images, marker_embeddings, layout, only_summaries=True, layers=self.layers
         )
         final = encoded.tokens[: layout.summaries]
-        maps = [
+        return [
             rows.reshape(layout.batch, *layout.grid, -1).permute(0, 3, 1, 2)
             for rows in (*encoded.summaries_of_layers, final)
         ]
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Segment token maps: (B, instance_channels + cell_types, 8 h, 8 w)."""
         return torch.cat([self.decoder(maps), self.decoder_phenotypes(maps)], dim=1)
 
 
@@ -131,6 +141,7 @@ class UNet(nn.Module):
 
     def __init__(self, model_dim: int, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         # narrower inside for models narrower than the published one
         wide, half, bottom = (512, 256, 512) if model_dim >= 512 else (256, 128, 312)
         self.decoder0 = _doubles(model_dim, wide, half, 64)
@@ -221,6 +232,19 @@ class _Convolution(nn.Module):
         return x
 
 
-def _pixel_classifier() -> nn.ModuleDict:
-    """InstanSeg's: two embedding offsets and two spreads of a pixel → is it of the instance."""
-    return nn.ModuleDict({"fc1": nn.Linear(4, 5), "fc2": nn.Linear(5, 5), "fc3": nn.Linear(5, 1)})
+class PixelClassifier(nn.Module):
+    """InstanSeg's own: tells whether a pixel is of the cell that a seed stands for.
+
+    Source: Goldsborough et al. 2024, "InstanSeg", and the published weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(4, 5)
+        self.fc2 = nn.Linear(5, 5)
+        self.fc3 = nn.Linear(5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 4): two offsets of a pixel's embedding from the seed's, two spreads → (N, 1)."""
+        logits: Tensor = self.fc3(torch.relu(self.fc2(torch.relu(self.fc1(x)))))
+        return logits

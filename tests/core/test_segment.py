@@ -1,0 +1,377 @@
+"""Segmentation: a head is trained on masks, then finds cells and types in an image."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import typer
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from virtues_core.cli import segment, train_head
+from virtues_core.errors import CheckpointError, ConfigError, InputError, ReadError, VirtuesError
+from virtues_core.infer import Runner, prepare_image, segment_cells
+from virtues_core.infer import segment as segment_module
+from virtues_core.infer.instances import find_instances
+from virtues_core.infer.planes import Canvas
+from virtues_core.markers import MarkerEmbeddings, Panel
+from virtues_core.model import (
+    Checkpoint,
+    Head,
+    ModelConfig,
+    SegmentationHead,
+    VirTues,
+    load_checkpoint,
+    load_head,
+    save_checkpoint,
+    save_head,
+)
+from virtues_core.model.head_file import HEAD_FILE
+from virtues_core.model.segmentation_head import CELL_TYPES, PixelClassifier
+from virtues_core.read import read_image, read_labels, write_labels, write_ome_tiff
+from virtues_core.simulate import SimulatedTissue, simulate_tissue
+from virtues_core.train.head import HeadConfig, LabelledImage, relative_depth
+from virtues_core.train.head import train_head as train
+
+
+def model_of(tissue: SimulatedTissue) -> Checkpoint:
+    """A small model of random weights that a head can look into."""
+    keys = [key for key in Panel.from_names(tissue.channels).keys if key is not None]
+    config = ModelConfig(
+        model_dim=32, feedforward_dim=32, num_heads=2, encoder_pattern="hvhv", decoder_pattern="f"
+    )
+    torch.manual_seed(0)
+    model = VirTues(config).eval().requires_grad_(requires_grad=False)
+    return Checkpoint(model, config, MarkerEmbeddings.stand_in(dict.fromkeys(keys)))
+
+
+def head_of(checkpoint: Checkpoint, cell_types: tuple[str, ...] = CELL_TYPES) -> Head:
+    torch.manual_seed(0)
+    network = SegmentationHead(checkpoint.config, cell_types=len(cell_types)).eval()
+    return Head(network.requires_grad_(requires_grad=False), cell_types)
+
+
+def discs(shape: tuple[int, int]) -> np.ndarray:
+    """Cells of radius 7 px, 20 px apart, in rows that are shifted."""
+    labels = np.zeros(shape, np.int32)
+    y, x = np.indices(shape)
+    number = 0
+    for row, cy in enumerate(range(6, shape[0], 20)):
+        for cx in range(4 + 7 * (row % 3), shape[1], 20):
+            number += 1
+            labels[(y - cy) ** 2 + (x - cx) ** 2 <= 49] = number
+    return labels
+
+
+def maps_of(labels: np.ndarray) -> np.ndarray:
+    """(5, Y, X) what a perfect head would say: offsets to the cell's middle, spreads, depth."""
+    maps = np.zeros((5, *labels.shape))
+    for number in range(1, labels.max() + 1):
+        own = np.argwhere(labels == number)
+        offset = (own.mean(axis=0) - own) / 4  # InstanSeg's unit is 4 px
+        share = np.clip(offset / 8 + 0.5, 1e-3, 1 - 1e-3)
+        maps[1][tuple(own.T)], maps[0][tuple(own.T)] = np.log(share / (1 - share)).T
+    maps[4] = 15 * (relative_depth(labels) - 0.5)
+    return maps
+
+
+def near_the_seed() -> PixelClassifier:
+    """A pixel whose embedding is within about 2 px of the seed's is of the seed's cell."""
+    classifier = PixelClassifier()
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            parameter.zero_()
+        for i, (axis, sign) in enumerate([(0, 1), (0, -1), (1, 1), (1, -1)]):
+            classifier.fc1.weight[i, axis] = sign
+            classifier.fc2.weight[i, i] = 1
+            classifier.fc3.weight[0, i] = -20
+        classifier.fc3.bias.fill_(10)
+    return classifier
+
+
+def canvas(maps: np.ndarray) -> Canvas:
+    made = Canvas(maps.shape, on_disk=True)
+    for k, plane in enumerate(maps):
+        made.put(k, (slice(0, plane.shape[0]), slice(0, plane.shape[1])), plane)
+    return made
+
+
+def test_cells_at_the_borders_of_blocks_are_whole_and_counted_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    truth = discs((90, 110))
+    maps = canvas(maps_of(truth))
+    whole = find_instances(maps, 5, near_the_seed())
+    monkeypatch.setattr("virtues_core.infer.instances.BLOCK_PX", 48)
+    monkeypatch.setattr("virtues_core.infer.instances.MARGIN_PX", 24)
+    in_blocks = find_instances(maps, 5, near_the_seed())
+    inner = [n for n in range(1, truth.max() + 1) if (truth == n).sum() == 149]
+    for found in (whole, in_blocks):
+        partners = [np.unique(found[truth == n]) for n in inner]
+        assert all(len(p) == 1 and p[0] > 0 for p in partners)  # each cell one label, its own
+        assert len({int(p[0]) for p in partners}) == len(inner)
+        assert set(np.unique(found)) == set(range(found.max() + 1))
+    assert ((whole > 0) == (in_blocks > 0)).mean() > 0.995
+    assert whole.max() == in_blocks.max()
+
+
+def test_nothing_is_found_where_nothing_is() -> None:
+    maps = np.zeros((5, 130, 140))
+    maps[4] = -7.5
+    assert not find_instances(canvas(maps), 5, near_the_seed()).any()
+
+
+def test_depth_is_a_share_of_each_cells_own() -> None:
+    labels = np.zeros((12, 20), int)
+    labels[2:9, 3:10] = 4
+    labels[2:5, 10:13] = 7  # beside the other: a border between cells counts
+    labels[9:12, 15:20] = 9  # cut by the image, which is no border
+    depth = relative_depth(labels)
+    assert depth.max() == 1
+    assert (depth > 0).tolist() == (labels > 0).tolist()
+    assert depth[5, 3:10].tolist() == [0.25, 0.5, 0.75, 1.0, 0.75, 0.5, 0.25]
+    assert depth[3, 10:13].tolist() == [0.5, 1.0, 0.5]
+    assert depth[11, 15:].tolist() == pytest.approx([1 / 3, 2 / 3, 1, 1, 1], abs=1e-6)
+    assert relative_depth(np.ones((4, 4), int)).tolist() == [[1.0] * 4] * 4
+
+
+def test_maps_are_blended_over_tiles_and_types_measured_on_whole_cells() -> None:
+    tissue = simulate_tissue("imc-tumour", (130, 200), seed=3)
+    checkpoint = model_of(tissue)
+    head = head_of(checkpoint)
+    prepared = prepare_image(tissue.image, None, checkpoint)
+    seen: list[tuple[int, int]] = []
+    maps = segment_module._maps(
+        prepared, head, Runner(checkpoint, batch_size=3), 96, lambda *tile: seen.append(tile)
+    )
+    assert maps.shape == (14, 130, 200)
+    assert seen == [(i + 1, 4) for i in range(4)]
+    tile = torch.from_numpy(prepared.pixels[:, :128, :128])
+    with torch.inference_mode():
+        alone = head.network.logits(
+            checkpoint.model, [tile], [torch.from_numpy(prepared.embeddings)]
+        )[0].numpy()
+    whole = np.stack([maps.get(k, (slice(0, 130), slice(0, 200))) for k in range(14)])
+    np.testing.assert_allclose(whole[:, :8, :72], alone[:, :8, :72], atol=1e-4)  # one tile there
+    labels = tissue.cell_mask
+    probabilities, centre, area = segment_module._measure(maps, 5, labels)
+    pixels = np.exp(whole[5:] - whole[5:].max(axis=0))
+    pixels /= pixels.sum(axis=0)
+    for cell in (1, int(labels.max())):
+        own = labels == cell
+        np.testing.assert_allclose(probabilities[cell - 1], pixels[:, own].mean(axis=1), rtol=1e-4)
+        np.testing.assert_allclose(centre[cell - 1], np.argwhere(own).mean(axis=0), rtol=1e-6)
+        assert area[cell - 1] == own.sum()
+
+
+def test_a_head_comes_back_from_its_file_with_its_types(tmp_path: Path) -> None:
+    tissue = simulate_tissue("imc-tumour", (128, 128), seed=3)
+    checkpoint = model_of(tissue)
+    head = head_of(checkpoint, ("None", "T cell", "Tumor"))
+    save_head(head, tmp_path / "mine.safetensors")
+    back = load_head(checkpoint, tmp_path / "mine.safetensors")
+    assert back.cell_types == head.cell_types
+    for key, value in head.network.state_dict().items():
+        assert torch.equal(value, back.network.state_dict()[key])
+    assert not back.network.training
+
+    save_checkpoint(checkpoint, tmp_path / "model")
+    opened = load_checkpoint(tmp_path / "model")
+    with pytest.raises(CheckpointError, match=r"found none at .*virtues train-head"):
+        load_head(opened)
+    published = head_of(checkpoint)
+    weights = {k: v.clone() for k, v in published.network.state_dict().items()}
+    save_file(weights, tmp_path / "model" / HEAD_FILE)  # names no types: the published nine
+    assert load_head(opened).cell_types == CELL_TYPES
+    save_checkpoint(replace(opened, card="# Changed"), tmp_path / "model")
+    assert load_head(load_checkpoint(tmp_path / "model")).cell_types == CELL_TYPES  # kept
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda file, _: file.write_bytes(b"short"), "not a whole safetensors file"),
+        (lambda file, state: save_file({"a": torch.zeros(1)}, file), "lacks decoder.decoder"),
+        (
+            lambda file, state: save_file(state | {"other": torch.zeros(1)}, file),
+            "has left over: other",
+        ),
+        (
+            lambda file, state: save_file(state, file, {"cell_types": '["one"]'}),
+            "names of 9 cell types, found",
+        ),
+        (lambda file, state: save_file(state, file, {"cell_types": "[1,"}), "list .* damaged"),
+    ],
+)
+def test_files_that_are_no_head(change: Callable, said: str, tmp_path: Path) -> None:
+    checkpoint = model_of(simulate_tissue("imc-tumour", (64, 64), seed=3))
+    state = {k: v.clone() for k, v in head_of(checkpoint).network.state_dict().items()}
+    change(tmp_path / "head.safetensors", state)
+    with pytest.raises(CheckpointError, match=said):
+        load_head(checkpoint, tmp_path / "head.safetensors")
+
+
+def test_without_the_package_one_message_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "instanseg"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "instanseg", None)  # as an import finds no package
+    tissue = simulate_tissue("imc-tumour", (128, 128), seed=3)
+    checkpoint = model_of(tissue)
+    with pytest.raises(InputError, match=r"instanseg-torch.*napari-virtues\[segment\]"):
+        segment_cells(tissue.image, None, checkpoint, head_of(checkpoint))
+    with pytest.raises(InputError, match=r"napari-virtues\[segment\]"):
+        train(HeadConfig(), checkpoint.model, [labelled(tissue, checkpoint)], 2)
+
+
+def labelled(tissue: SimulatedTissue, checkpoint: Checkpoint) -> LabelledImage:
+    prepared = prepare_image(tissue.image, None, checkpoint)
+    return LabelledImage(
+        prepared.pixels, prepared.embeddings, tissue.cell_mask, tissue.cell_types.astype(np.int64)
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"steps": 0}, "steps: expected 1 or more, found 0"),
+        ({"batch_size": 1}, "batch_size: expected 2 or more"),
+        ({"learning_rate": 0.0}, "learning_rate: expected more than 0"),
+        ({"tile_px": 16}, "tile_px: expected 32 or more"),
+    ],
+)
+def test_recipes_that_cannot_be(fields: dict, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        HeadConfig(**fields)
+
+
+def test_data_that_cannot_train_a_head() -> None:
+    tissue = simulate_tissue("imc-tumour", (128, 128), seed=3)
+    checkpoint = model_of(tissue)
+    data = labelled(tissue, checkpoint)
+    with pytest.raises(InputError, match=r"labels of the image's size \(128, 128\).*\(100, 128\)"):
+        replace(data, labels=data.labels[:100])
+    with pytest.raises(InputError, match="a mask with cells, found none"):
+        replace(data, labels=np.zeros_like(data.labels))
+    with pytest.raises(InputError, match="expected images with masks, found none"):
+        train(HeadConfig(), checkpoint.model, [], 2)
+    with pytest.raises(InputError, match="at least 136 × 136 px"):
+        train(HeadConfig(tile_px=136), checkpoint.model, [data], 2)
+    with pytest.raises(ConfigError, match="a multiple of 8 px"):
+        train(HeadConfig(tile_px=36), checkpoint.model, [data], 2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image with masks and types, and a checkpoint, as files."""
+    folder = tmp_path_factory.mktemp("segment")
+    tissue = simulate_tissue("imc-tumour", (128, 136), seed=3)
+    write_ome_tiff(folder / "image.ome.tiff", tissue.pixels, tissue.channels, (1.0, 2.0))
+    write_labels(folder / "cells.tif", tissue.cell_mask)
+    write_labels(folder / "small.tif", tissue.cell_mask[:100])
+    tissue.cells[["cell_id", "cell_type"]].to_csv(folder / "types.csv", index=False)
+    save_checkpoint(model_of(tissue), folder / "model")
+    return folder
+
+
+def call(*args: object) -> str:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    segment.register(app)
+    train_head.register(app)
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_head_is_trained_and_used_by_commands(folder: Path) -> None:
+    head = folder / "head.safetensors"
+    said = call(
+        "train-head", folder / "image.ome.tiff", "--masks", folder / "cells.tif", "--types",
+        folder / "types.csv", "--checkpoint", folder / "model", "--out", head, "--steps", 3,
+        "--batch-size", 2, "--tile", 32, "--device", "cpu",
+    )  # fmt: skip
+    types = sorted(set(pd.read_csv(folder / "types.csv")["cell_type"]))
+    assert f"None, {', '.join(types)}" in said
+    model = load_checkpoint(folder / "model")
+    assert load_head(model, head).cell_types == ("None", *types)
+
+    trained = load_head(model, head)
+    with torch.no_grad():  # three steps find no cell: let every pixel be a seed's, of one type
+        trained.network.decoder.decoder.decoder0_header[2].bias[4] += 20
+        trained.network.decoder_phenotypes.decoder.decoder0_header[2].bias[2] += 50
+    save_head(trained, head)
+    said = call(
+        "segment", folder / "image.ome.tiff", "--checkpoint", folder / "model", "--head", head,
+        "--out", folder / "labels.tif", "--types", folder / "found.csv", "--device", "cpu",
+    )  # fmt: skip
+    labels = read_labels(folder / "labels.tif", shape=(128, 136))
+    table = pd.read_csv(folder / "found.csv")
+    assert list(table) == [
+        "cell_id", "cell_type", "cell_type_probability", "y_px", "x_px", "area_px",
+    ]  # fmt: skip
+    assert len(table) == labels.max() > 0
+    assert set(table["cell_type"]) == {types[1]}
+    assert table["area_px"].tolist() == np.bincount(labels.ravel())[1:].tolist()
+    assert f"{types[1]}: {len(table)}" in said
+    assert read_image(folder / "labels.tif").pixel_size_um == (1.0, 2.0)
+
+
+def test_without_types_every_cell_is_a_cell(folder: Path) -> None:
+    call(
+        "train-head", folder / "image.ome.tiff", "--masks", folder / "cells.tif",
+        "--checkpoint", folder / "model", "--out", folder / "plain.safetensors", "--steps", 1,
+        "--batch-size", 2, "--tile", 32, "--device", "cpu",
+    )  # fmt: skip
+    found = load_head(load_checkpoint(folder / "model"), folder / "plain.safetensors")
+    assert found.cell_types == ("None", "Cell")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "said"),
+    [
+        (["--masks", "small.tif"], ReadError, r"size \(128, 136\).*found \(100, 136\)"),
+        (["--masks", "cells.tif", "cells.tif"], InputError, "masks as images, found 2 and 1"),
+        (["--masks", "none*.tif"], InputError, "nothing at 'none"),
+        (["--masks", "cells.tif", "--types", "cells.tif"], ReadError, "columns cell_id and"),
+        (["--masks", "cells.tif", "--types", "twice.csv"], ReadError, "names a cell twice"),
+        (["--masks", "cells.tif", "--steps", "0"], ConfigError, "1 or more, found 0"),
+    ],
+)
+def test_mistakes_in_training_leave_the_old_head_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, options: list[str],
+    error: type[VirtuesError], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(folder)
+    Path("twice.csv").write_text("cell_id,cell_type\n1,a\n1,b\n")
+    Path("old.safetensors").write_bytes(b"precious")
+    with pytest.raises(error, match=said):
+        call("train-head", "image.ome.tiff", "--checkpoint", "model", "--out", "old.safetensors",
+             "--device", "cpu", *options)  # fmt: skip
+    assert Path("old.safetensors").read_bytes() == b"precious"
+
+
+def test_segment_needs_a_head(folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="expected a segmentation head, found none"):
+        call("segment", folder / "image.ome.tiff", "--checkpoint", folder / "model", "--out",
+             folder / "no.tif", "--device", "cpu")  # fmt: skip
+    assert not (folder / "no.tif").exists()
+    checkpoint = load_checkpoint(folder / "model")
+    with pytest.raises(InputError, match="1 to 128 px, found 129"):
+        segment_cells(read_image(folder / "image.ome.tiff"), None, checkpoint,
+                      head_of(checkpoint), stride_px=129)  # fmt: skip
+
+
+def test_defaults_are_those_of_the_functions() -> None:
+    recipe = HeadConfig()
+    assert (recipe.steps, recipe.batch_size, recipe.tile_px, recipe.learning_rate) == (
+        train_head.STEPS, train_head.BATCH_SIZE, train_head.TILE_PX, train_head.LEARNING_RATE,
+    )  # fmt: skip
+    assert inspect.signature(segment_cells).parameters["stride_px"].default == segment.STRIDE_PX
