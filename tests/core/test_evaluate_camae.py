@@ -110,7 +110,7 @@ def test_other_images_are_refused(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"channels": ()}, {"channels": ("a", "a")}, {"mask_ratio": 1.0}, {"model_dim": 20}],
+    [{"channels": ()}, {"mask_ratio": 1.0}, {"model_dim": 20}],
 )
 def test_wrong_sizes_are_refused(change: dict) -> None:
     with pytest.raises(ConfigError, match=next(iter(change))):

@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     group.command("reconstruction", cls=FitCommand)(reconstruction)
     group.command("cells")(cells)
     group.command("transfer")(transfer)
+    group.command("scaling")(scaling)
     app.add_typer(group, name="evaluate")
 
 
@@ -88,13 +89,19 @@ def cells(
     device: _Device = "auto",
     batch_size: _BatchSize = 8,
     seed: Annotated[int, typer.Option("--seed", help="Draws the patients.")] = 0,
+    camae: Annotated[
+        Path | None, typer.Option("--camae", help="A CA-MAE of this panel: virtues train-camae.")
+    ] = None,
 ) -> None:
     """Probe cell types within a cohort: tokens beside mean intensities, F1 on other patients."""
-    from virtues_core.evaluate import LabelledCohort, evaluate_cells
+    from virtues_core.evaluate import CAMAETokens, LabelledCohort, evaluate_cells, load_camae
 
+    encoders = _encoders(checkpoint, device, stride, batch_size)
+    if camae is not None:
+        encoders.insert(1, CAMAETokens(load_camae(camae), stride, batch_size))
     report = evaluate_cells(
         LabelledCohort(cohort, label),
-        _encoders(checkpoint, device, stride, batch_size),
+        encoders,
         test_fraction=test_fraction,
         seed=seed,
     )
@@ -122,6 +129,52 @@ def transfer(
         seed=seed,
     )
     _write_probes(report, label, out)
+
+
+def scaling(
+    out: _Out,
+    markers: Annotated[
+        str, typer.Option("--markers", help="How many, separated by commas.")
+    ] = "10,20,40,80",
+    size: Annotated[
+        str, typer.Option("--size", help="Sizes of VirTues, which CA-MAE gets too: a preset.")
+    ] = "published",
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Crops in a batch.")] = 16,
+    warmup: Annotated[int, typer.Option("--warmup", help="Batches that do not count.")] = 10,
+    runs: Annotated[int, typer.Option("--runs", help="Batches that count.")] = 100,
+    device: _Device = "auto",
+) -> None:
+    """Measure memory x time of a forward batch, and parameters: VirTues beside CA-MAE."""
+    from dataclasses import asdict
+
+    from virtues_core.cli._options import device_named
+    from virtues_core.errors import ConfigError
+    from virtues_core.evaluate import ForwardCost, ScalingRequest, measure_scaling
+    from virtues_core.files import replacing
+    from virtues_core.model import PRESETS
+
+    numbers = [text.strip() for text in markers.split(",")]
+    if not all(text.isdecimal() for text in numbers):
+        message = f"--markers: expected whole numbers separated by commas, got {markers!r}"
+        raise ConfigError(message)
+    if size not in PRESETS:
+        message = f"--size: expected one of {', '.join(PRESETS)}, got {size!r}"
+        raise ConfigError(message)
+    request = ScalingRequest(
+        tuple(int(text) for text in numbers), batch_size, warmup, runs,
+        str(device_named(device)), PRESETS[size],
+    )  # fmt: skip
+
+    def say(cost: ForwardCost) -> None:
+        typer.echo(
+            f"{cost.model:8} {cost.markers:4} markers  {cost.parameters / 1e6:8.1f} M parameters  "
+            f"{cost.seconds:8.3f} s x {cost.memory_bytes / 2**30:6.2f} GiB = {cost.cost:.3f} GiB s"
+        )
+
+    found = measure_scaling(request, say)
+    rows = [asdict(cost) | {"cost_gib_s": cost.cost} for cost in found]
+    with replacing(out) as new:
+        new.write_text(json.dumps({"batch_size": batch_size, "costs": rows}, indent=1), "utf-8")
 
 
 def _encoders(checkpoint: str, device: str, stride: int, batch_size: int) -> "list[Encoder]":

@@ -26,7 +26,7 @@ class CAMAEConfig:
     """Sizes; a decoder is that of the original masked autoencoder: 8 blocks of width 512."""
 
     channels: tuple[str, ...]
-    """Marker keys in order; each has a decoder of its own."""
+    """Marker key of each channel (two may show one marker); each has a decoder of its own."""
     model_dim: int = 512
     """Width of the encoder."""
     num_heads: int = 8
@@ -46,8 +46,8 @@ class CAMAEConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
-        if not self.channels or len(set(self.channels)) < len(self.channels):
-            message = "channels: expected one or more different marker keys"
+        if not self.channels:
+            message = "channels: expected one marker key or more, got none"
             raise ConfigError(message)
         for name in ("mask_ratio", "fourier_weight"):
             if not 0 <= getattr(self, name) < 1:

@@ -93,7 +93,7 @@ class VirTuesTokens:
 
     def encode(self, cohort: Iterable[LabelledTissue]) -> list[EncodedCells]:
         """See `Encoder`."""
-        statistics = {name: _statistics(name, cohort) for name in _datasets(cohort)}
+        statistics = statistics_of_datasets(cohort)
         request = EmbedRequest("cell", stride_px=self.stride_px, batch_size=self.batch_size)
         found = []
         for tissue in cohort:
@@ -103,8 +103,10 @@ class VirTuesTokens:
         return found
 
 
-def _datasets(cohort: Iterable[LabelledTissue]) -> list[str]:
-    return list(dict.fromkeys(tissue.dataset for tissue in cohort))
+def statistics_of_datasets(cohort: Iterable[LabelledTissue]) -> dict[str, Statistics]:
+    """Take mean and standard deviation of the channels of each data set in a cohort, by name."""
+    names = dict.fromkeys(tissue.dataset for tissue in cohort)
+    return {name: _statistics(name, cohort) for name in names}
 
 
 def _statistics(dataset: str, cohort: Iterable[LabelledTissue]) -> Statistics:
