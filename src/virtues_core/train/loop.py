@@ -335,6 +335,7 @@ def _quiet_lightning() -> Iterator[None]:
             for text in (
                 ".*does not have many workers.*",
                 ".*have no `val_dataloader`.*",
+                ".*resuming from a checkpoint that ended before the epoch ended.*",
                 ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
                 ".*`weights_only` was not set.*",
             ):
