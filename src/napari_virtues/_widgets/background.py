@@ -8,6 +8,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal
 
 from napari_virtues._widgets.notify import notify
+from virtues_core.errors import VirtuesError
 
 Answers = tuple[Callable[[Any], None] | None, Callable[[], None] | None]
 
@@ -72,3 +73,11 @@ class Background(QObject):
                 failed()
         if not self.busy:
             self.idle.emit()
+
+
+def attempt(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what the work gives, or the user's mistake that it met."""
+    try:
+        return work(*arguments)
+    except VirtuesError as error:
+        return error

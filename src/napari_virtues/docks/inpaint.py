@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QApplication, QMenu
 
 from napari_virtues._widgets import garbage
 from napari_virtues._widgets import inpaint_dialogs as dialogs
-from napari_virtues._widgets.background import Background
+from napari_virtues._widgets.background import Background, attempt
 from napari_virtues._widgets.engine_bridge import EngineBridge
 from napari_virtues._widgets.inpaint_form import CHECKPOINTS, HUB, STRATEGIES, InpaintForm
 from napari_virtues._widgets.listening import listen
@@ -106,7 +106,7 @@ class InpaintDock(InpaintForm):
         self._set_busy("Preparing…")
         self._opened = intent.opened
         self._turn += 1
-        self.background.run(partial(_attempt, job_of, intent), partial(self._prepared, self._turn))
+        self.background.run(partial(attempt, job_of, intent), partial(self._prepared, self._turn))
 
     def cancel(self) -> None:
         """Stop the run; answers as the Cancel button does."""
@@ -132,7 +132,7 @@ class InpaintDock(InpaintForm):
         drawn = self.job.request.region if self._region_path is None else None
         size = self.job.image.pixel_size_um
         self.background.run(
-            partial(_attempt, save_result, self.result, drawn, Path(path), size), self._on_saved
+            partial(attempt, save_result, self.result, drawn, Path(path), size), self._on_saved
         )
 
     def _on_saved(self, outcome: "tuple[Path, Path | None] | VirtuesError") -> None:
@@ -380,14 +380,6 @@ class InpaintDock(InpaintForm):
         own = self.job is not None and has_own_panel(self.job)
         first = f" Save the panel in the Images dock as {PANEL} first." if own else ""
         self.status.setText(f"Copied: {command}{first}")
-
-
-def _attempt(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Return what the work gives, or the user's mistake that it met."""
-    try:
-        return work(*arguments)
-    except VirtuesError as error:
-        return error
 
 
 def _unlist(listed: list[OpenImage], slot: Callable[[], None], *_: Any) -> None:

@@ -6,6 +6,13 @@ background thread. Big arrays cross through memory-mapped files (`transfer`). Th
 imports Qt or napari, and dies with the window.
 """
 
+from napari_virtues.engine.cells_jobs import (
+    ApplyClassifierJob,
+    CellTypes,
+    EmbedJob,
+    SaveCellsJob,
+    SaveClassifierJob,
+)
 from napari_virtues.engine.hub_job import Download, LookUpTerms, Terms
 from napari_virtues.engine.inpaint_job import CohortImage, ImageSource, InpaintJob
 from napari_virtues.engine.messages import (
@@ -15,6 +22,7 @@ from napari_virtues.engine.messages import (
     Finished,
     Job,
     Loading,
+    Progress,
     Ready,
     Started,
     TileDone,
@@ -22,9 +30,12 @@ from napari_virtues.engine.messages import (
 from napari_virtues.engine.parent import Engine
 
 __all__ = [
+    "ApplyClassifierJob",
     "Cancelled",
+    "CellTypes",
     "CohortImage",
     "Download",
+    "EmbedJob",
     "Engine",
     "Event",
     "Failed",
@@ -34,7 +45,10 @@ __all__ = [
     "Job",
     "Loading",
     "LookUpTerms",
+    "Progress",
     "Ready",
+    "SaveCellsJob",
+    "SaveClassifierJob",
     "Started",
     "Terms",
     "TileDone",

@@ -76,6 +76,15 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """So much of a job is done."""
+
+    done: int
+    """Tiles."""
+    total: int
+
+
+@dataclass(frozen=True)
 class TileDone:
     """One tile of the image is done."""
 
@@ -124,5 +133,7 @@ class OutOfMemory:
     message: str
 
 
-Event = Ready | Started | Loading | TileDone | Finished | Failed | Cancelled | OutOfMemory
+Event = (
+    Ready | Started | Loading | Progress | TileDone | Finished | Failed | Cancelled | OutOfMemory
+)
 Send = Callable[[Event], None]

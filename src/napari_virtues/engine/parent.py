@@ -214,7 +214,8 @@ class Engine:
 
     def _on_heard(self, note: _Heard) -> None:
         event = note.event
-        if isinstance(event, messages.Ready | messages.Loading | messages.TileDone):
+        on_the_way = messages.Ready | messages.Loading | messages.Progress | messages.TileDone
+        if isinstance(event, on_the_way):
             self.event.emit(event)
         elif isinstance(event, messages.OutOfMemory):
             self._end(self._failed(f"memory ran out in the engine ({event.message})"))

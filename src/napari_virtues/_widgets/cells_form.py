@@ -1,0 +1,129 @@
+"""The widgets of the *Cells* dock and how they are laid out; no behaviour."""
+
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QFrame,
+    QLineEdit,
+    QPushButton,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_virtues._widgets.background import Background
+from napari_virtues._widgets.engine_bridge import EngineBridge
+from napari_virtues._widgets.form_parts import combo_box, quiet_label, row
+from napari_virtues._widgets.inpaint_form import heading
+from napari_virtues._widgets.message_box import MessageBox
+from napari_virtues._widgets.model_fields import ModelFields
+from napari_virtues._widgets.run_panel import RunPanel
+from napari_virtues._widgets.type_table import TypeTable
+from virtues_core.infer import EmbedRequest
+
+CHECKED = "QPushButton:checked { background: #4a6bff; color: white }"
+
+
+class CellsForm(QScrollArea):
+    """From the top: image, mask, model, run, types, files."""
+
+    def __init__(self, bridge: EngineBridge) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setMinimumWidth(380)
+        self.background = Background(self)
+        self.image_label = quiet_label("Open an image to begin.")
+        self.mask_box = combo_box("Labels layer with the cells: each label is one, 0 is none")
+        self.mask_file = QPushButton("Mask file…")
+        self.model = ModelFields(bridge, "The model whose tokens describe the cells")
+        self.stride = QSpinBox()
+        self.run = RunPanel(bridge, self.background, "Compute tokens")
+        self.typing = QWidget()
+        self.name = QLineEdit()
+        self.add_button = QPushButton("Add type")
+        self.remove_button = QPushButton("Remove")
+        self.table = TypeTable()
+        self.click_button = QPushButton("Click cells")
+        self.hint = quiet_label()
+        self.type_button = QPushButton("Type all cells")
+        self.offer_button = QPushButton("Show the least sure")
+        self.unsure = QDoubleSpinBox()
+        self.summary = quiet_label()
+        self.problem = MessageBox()
+        self.apply_button = QPushButton("Apply a saved classifier…")
+        self.save_button = QPushButton("Save as h5ad…")
+        self.classifier_button = QPushButton("Save classifier…")
+        self.command_button = QPushButton("Copy command")
+        self._describe()
+        self._lay_out()
+
+    def sizeHint(self) -> QSize:
+        """Wide enough for the table of types."""
+        return QSize(420, 760)
+
+    def _describe(self) -> None:
+        usual = EmbedRequest()
+        self.mask_file.setToolTip("Open a mask image (TIFF, PNG, npz) as a Labels layer")
+        self.stride.setRange(1, 128)
+        self.stride.setValue(usual.stride)
+        self.stride.setSuffix(" px")
+        self.stride.setToolTip("Pixels from tile to tile; smaller is smoother and slower")
+        self.name.setPlaceholderText("Name of a type, such as B cell")
+        self.add_button.setToolTip("Add a type to the list")
+        self.remove_button.setToolTip("Forget the chosen type and its clicks")
+        self.click_button.setCheckable(True)
+        self.click_button.setStyleSheet(CHECKED)
+        self.click_button.setToolTip(
+            "A click on a cell says that it is of the chosen type; on one of that type, that it "
+            "is not. Dragging moves the image as ever"
+        )
+        self.type_button.setToolTip("Type all cells from the clicked ones")
+        self.offer_button.setToolTip(
+            "Go to a cell whose type would say most; click it as what it is, then type all again"
+        )
+        self.unsure.setRange(0, 1)
+        self.unsure.setSingleStep(0.05)
+        self.unsure.setValue(0.5)
+        self.unsure.setToolTip("Cells whose likeliest type is less probable than this are 'unsure'")
+        self.apply_button.setToolTip("Type all cells as `virtues annotate fit` learnt it elsewhere")
+        self.save_button.setToolTip("Save tokens, intensities, places and types as AnnData")
+        self.classifier_button.setToolTip(
+            "Fit a classifier on the clicked cells, for other images of the same panel and model"
+        )
+        self.command_button.setToolTip("Copy the command that computes the tokens in a terminal")
+        self.typing.setEnabled(False)
+
+    def _lay_out(self) -> None:
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
+        layout.setContentsMargins(10, 10, 10, 10)
+        layout.setSpacing(8)
+        self.model.form.addRow("Stride", self.stride)
+        layout.addWidget(self.image_label)
+        layout.addWidget(heading("Cells"))
+        layout.addLayout(row(self.mask_box, self.mask_file))
+        layout.addWidget(heading("Model"))
+        layout.addWidget(self.model)
+        layout.addWidget(self.run)
+        layout.addWidget(self._types())
+        layout.addStretch(1)
+        self.setWidget(inside)
+
+    def _types(self) -> QWidget:
+        layout = QVBoxLayout(self.typing)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(6)
+        layout.addWidget(heading("Types"))
+        layout.addLayout(row(self.name, self.add_button, self.remove_button))
+        layout.addWidget(self.table)
+        layout.addWidget(self.hint)
+        layout.addLayout(row(self.click_button, self.type_button))
+        layout.addLayout(row(self.offer_button, quiet_label("Unsure below"), self.unsure))
+        layout.addWidget(self.summary)
+        layout.addWidget(self.problem)
+        layout.addLayout(row(self.apply_button, self.classifier_button))
+        layout.addLayout(row(self.save_button, self.command_button))
+        return self.typing

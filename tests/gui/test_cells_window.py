@@ -1,0 +1,181 @@
+"""The Cells dock in a real window: by mouse, from an image and a mask to typed cells."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from qtpy.QtCore import QPoint, Qt
+
+from cells_samples import tissue_files
+from napari_virtues._widgets.type_table import CELLS, CLICKED, NAME
+from tiny_model import tiny_checkpoint
+
+SLOW_MS = 300_000
+"""How long a step may take on a machine that others use too."""
+GROUPS = {
+    "tumour": ("tumour",),
+    "T cell": ("CD4_T", "CD8_T", "Treg"),
+    "stroma": ("fibroblast", "endothelial", "smooth_muscle"),
+}
+
+
+@pytest.fixture(scope="module")
+def tissue(tmp_path_factory):
+    return tissue_files(tmp_path_factory.mktemp("cells"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, tissue):
+    return tiny_checkpoint(tmp_path_factory.mktemp("model"), tissue.channels)
+
+
+@pytest.fixture
+def truth(tissue):
+    """Label → name of its group, of the cells that are of one."""
+    group = {kind: name for name, kinds in GROUPS.items() for kind in kinds}
+    return {label: group[kind] for label, kind in tissue.types.items() if kind in group}
+
+
+@pytest.fixture
+def dock(viewer, qtbot, tissue, checkpoint):
+    viewer.open(tissue.image, plugin="napari-virtues")
+    viewer.open(tissue.mask, plugin="napari-virtues")
+    _, dock = viewer.window.add_plugin_dock_widget("napari-virtues", "Cells")
+    qtbot.waitUntil(lambda: dock.engine.pid is not None, timeout=SLOW_MS)
+    dock.model.choose(str(checkpoint))
+    qtbot.wait(300)
+    return dock
+
+
+def press(qtbot, dock, button):
+    """Click a button, once it is seen."""
+    dock.ensureWidgetVisible(button)
+    qtbot.wait(20)
+    assert button.isEnabled()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def on_canvas(viewer, y, x):
+    """Where a place (world coordinates) is on the canvas."""
+    height, width = viewer.canvas.size
+    _, at_y, at_x = viewer.scene.camera.center
+    zoom = viewer.scene.camera.zoom
+    return QPoint(round(width / 2 + (x - at_x) * zoom), round(height / 2 + (y - at_y) * zoom))
+
+
+def click_image(viewer, qtbot, y, x):
+    native = viewer.window._qt_viewer.canvas.native
+    where = on_canvas(viewer, y, x)
+    assert native.rect().contains(where)
+    qtbot.mouseMove(native, where)
+    qtbot.mouseClick(native, Qt.MouseButton.LeftButton, pos=where)
+    qtbot.wait(60)
+
+
+def inside(labels, label):
+    """Give a pixel (y, x) well within a cell."""
+    y, x = np.nonzero(labels == label)
+    nearest = np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2)
+    return int(y[nearest]), int(x[nearest])
+
+
+def choose(qtbot, dock, name):
+    box = dock.table.visualItemRect(dock.table.item(dock.table.names.index(name), NAME))
+    qtbot.mouseClick(dock.table.viewport(), Qt.MouseButton.LeftButton, pos=box.center())
+    assert dock.table.chosen == name
+
+
+def column(dock, number):
+    return {
+        name: int(dock.table.item(row, number).text().replace(",", "") or -1)
+        for row, name in enumerate(dock.table.names)
+    }
+
+
+@pytest.fixture
+def ready(viewer, dock, qtbot):
+    press(qtbot, dock, dock.run.run_button)
+    assert dock.run.busy
+    qtbot.waitUntil(lambda: dock.cells is not None and not dock.run.busy, timeout=SLOW_MS)
+    viewer.reset_view()  # the dock took room from the canvas
+    qtbot.wait(200)
+    return dock
+
+
+def test_type_cells_by_clicking_some(viewer, ready, qtbot, tissue, truth, screenshot):
+    dock = ready
+    mask = dock.cells.layer
+    assert list(mask.features["index"]) == sorted(tissue.types)
+    assert set(tissue.channels) <= set(mask.features.columns)
+    screenshot("cells-1-tokens")
+
+    for name in GROUPS:
+        qtbot.keyClicks(dock.name, name)
+        press(qtbot, dock, dock.add_button)
+    assert dock.table.names == list(GROUPS)
+    assert dock.click_button.isChecked()
+    for name in GROUPS:
+        choose(qtbot, dock, name)
+        for label in [label for label, own in truth.items() if own == name][::6][:6]:
+            click_image(viewer, qtbot, *inside(tissue.labels, label))
+    assert column(dock, CLICKED) == dict.fromkeys(GROUPS, 6)
+    screenshot("cells-2-clicked")
+
+    with qtbot.waitSignal(dock.types.typed, timeout=SLOW_MS):
+        press(qtbot, dock, dock.type_button)
+    qtbot.wait(200)
+    screenshot("cells-3-typed")
+    shown = next(x for x in viewer.layers if x.name.startswith("cell types"))
+    assert mask.contour == 1
+    assert viewer.layers.index(mask) == viewer.layers.index(shown) + 1
+    assert shown.data.shape == tissue.labels.shape
+    np.testing.assert_array_equal(shown.data > 0, tissue.labels > 0)
+    counts = column(dock, CELLS)
+    typed = dict(zip(mask.features["index"], mask.features["cell_type"], strict=True))
+    assert counts == {name: Counter(typed.values())[name] for name in GROUPS}
+    assert sum(counts.values()) + Counter(typed.values())["unsure"] == len(tissue.types)
+    clicked = {int(mask.features["index"][row]): own for row, own in dock.types.clicked.items()}
+    assert clicked == {label: truth[label] for label in clicked}
+    assert all(typed[label] == own for label, own in clicked.items())
+    others = [label for label in truth if label not in clicked and typed[label] != "unsure"]
+    right = np.mean([typed[label] == truth[label] for label in others])
+    print(f"{right:.2f} of {len(others)} other cells right")
+    most = max(Counter(truth.values()).values()) / len(truth)
+    assert right > most + 0.05  # the weights are random: only better than one answer for all
+    label = next(label for label, own in typed.items() if own == "T cell")
+    y, x = inside(tissue.labels, label)
+    assert "cell_type: T cell" in mask._get_properties((y, x))
+    assert shown.data[y, x] == 1 + list(GROUPS).index("T cell")
+    np.testing.assert_allclose(
+        shown.colormap.map(shown.data[y, x]).ravel()[:3] * 255,
+        [int(dock.table.colors["T cell"][i : i + 2], 16) for i in (1, 3, 5)],
+        atol=1,
+    )
+
+    dock.unsure.setValue(0.99)
+    qtbot.waitUntil(lambda: dock.types.view.counts["unsure"] > 0, timeout=SLOW_MS)
+    qtbot.waitUntil(
+        lambda: sum(column(dock, CELLS).values()) < len(tissue.types) - 10, timeout=SLOW_MS
+    )
+    dock.unsure.setValue(0.5)
+
+    before = tuple(viewer.scene.camera.center)
+    press(qtbot, dock, dock.offer_button)
+    qtbot.wait(300)
+    first = dock.types.offered
+    assert first not in dock.types.clicked
+    np.testing.assert_allclose(
+        viewer.scene.camera.center[1:], dock.cells.centres_px[first], atol=1e-3
+    )
+    assert tuple(viewer.scene.camera.center) != before
+    screenshot("cells-4-least-sure")
+    press(qtbot, dock, dock.offer_button)
+    qtbot.wait(100)
+    offered = dock.types.offered
+    assert offered != first
+    choose(qtbot, dock, "stroma")
+    click_image(viewer, qtbot, *inside(tissue.labels, int(mask.features["index"][offered])))
+    assert dock.types.clicked[offered] == "stroma"
+    with qtbot.waitSignal(dock.types.typed, timeout=SLOW_MS):
+        press(qtbot, dock, dock.type_button)
+    assert mask.features["cell_type"][offered] == "stroma"
