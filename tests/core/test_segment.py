@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from virtues_core.cli import segment, train_head
 from virtues_core.errors import CheckpointError, ConfigError, InputError, ReadError, VirtuesError
+from virtues_core.image import MultiplexImage
 from virtues_core.infer import Runner, prepare_image, segment_cells
 from virtues_core.infer import segment as segment_module
 from virtues_core.infer.instances import find_instances
@@ -40,7 +42,7 @@ from virtues_core.train.head import HeadConfig, LabelledImage, relative_depth
 from virtues_core.train.head import train_head as train
 
 
-def model_of(tissue: SimulatedTissue) -> Checkpoint:
+def model_of(tissue: SimulatedTissue | MultiplexImage) -> Checkpoint:
     """A small model of random weights that a head can look into."""
     keys = [key for key in Panel.from_names(tissue.channels).keys if key is not None]
     config = ModelConfig(
@@ -234,6 +236,35 @@ def labelled(tissue: SimulatedTissue, checkpoint: Checkpoint) -> LabelledImage:
     return LabelledImage(
         prepared.pixels, prepared.embeddings, tissue.cell_mask, tissue.cell_types.astype(np.int64)
     )
+
+
+def test_training_on_masks_brings_out_the_cells() -> None:
+    truth = discs((128, 128))
+    kind = np.where(truth > 0, 1 + truth % 2, 0).astype(np.int64)
+    rate = np.stack([1 + 30 * relative_depth(truth), 1 + 30 * (kind == 1), 1 + 30 * (kind == 2)])
+    counts = np.random.default_rng(0).poisson(rate).astype(np.uint16)
+    channels = ("DNA1_Ir191", "CD3_Er170", "CD20_Dy161")
+    image = MultiplexImage(da.from_array(counts), channels, (1.0, 1.0), "discs")
+    checkpoint = model_of(image)
+    prepared = prepare_image(image, None, checkpoint)
+    data = LabelledImage(prepared.pixels, prepared.embeddings, truth, kind)
+    losses: list[float] = []
+    network = train(
+        HeadConfig(steps=26, batch_size=2, tile_px=32, learning_rate=0.01),
+        checkpoint.model, [data], 3, on_step=lambda step, loss: losses.append(loss),
+    )  # fmt: skip
+    assert len(losses) == 26
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
+    found = segment_cells(image, None, checkpoint, Head(network, ("None", "T cell", "B cell")))
+    overlaps = []
+    for cell in range(1, truth.max() + 1):
+        own = truth == cell
+        counted = np.bincount(found.labels[own])
+        counted[0] = 0
+        partner = found.labels == counted.argmax()
+        overlaps.append((own & partner).sum() / (own | partner).sum() if counted.any() else 0.0)
+    assert np.mean(np.array(overlaps) > 0.5) > 0.8  # most cells are found, each by itself
+    assert abs(len(found.area_px) - truth.max()) < 0.2 * truth.max()
 
 
 @pytest.mark.parametrize(

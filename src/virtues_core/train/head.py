@@ -4,7 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -161,9 +161,31 @@ def train_head(
     device = next(model.parameters()).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
-        head = SegmentationHead(model.config, cell_types=cell_types).to(device).train()
+        head = SegmentationHead(model.config, cell_types=cell_types)
+        _start(head, data)
+        head.to(device).train()
         _fit(config, head, model, data, on_step)
     return head.eval()
+
+
+def _start(head: SegmentationHead, data: Sequence[LabelledImage]) -> None:
+    """Begin where little is wrong: pixels near a seed are of its cell, seeds are few.
+
+    The offsets begin near 0, so that a pixel stands for itself; the classifier says yes up to
+    about 6 px (1.5 of InstanSeg's units of 4 px) from the seed, and learns from there.
+    """
+    classifier = head.pixel_classifier
+    covered = float(np.mean([(image.labels > 0).mean() for image in data]))
+    with torch.no_grad():
+        for parameter in classifier.parameters():
+            parameter.mul_(0.1)
+        for i, (axis, sign) in enumerate([(0, 1), (0, -1), (1, 1), (1, -1)]):
+            classifier.fc1.weight[i, axis] += sign
+            classifier.fc2.weight[i, i] += 1
+            classifier.fc3.weight[0, i] -= 2
+        classifier.fc3.bias += 2 * 1.5
+        last = cast("torch.nn.Conv2d", cast("Any", head.decoder.decoder["decoder0_header"])[2])
+        cast("Tensor", last.bias)[-1] = SEED_SCALE * (covered / 2 - 0.5)
 
 
 def _fit(
