@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_virtues.engine import EmbedJob, InpaintJob
+    from napari_virtues.engine import AttentionJob, EmbedJob, InpaintJob
 
 SAVE_FIRST = "IMAGE.ome.tiff"
 """Stands for the path of an image that was never in a file."""
@@ -70,6 +70,6 @@ def inpaint_command(
     return shlex.join(str(word) for word in [*words, "--out", out or OUT])
 
 
-def has_own_panel(job: "InpaintJob | EmbedJob") -> bool:
+def has_own_panel(job: "InpaintJob | EmbedJob | AttentionJob") -> bool:
     """Say whether a person set proteins, so that the command needs the panel's file."""
     return any(entry.source == "user" for entry in job.panel.entries)

@@ -56,27 +56,39 @@ class RegionSource:
         ReadError
             The file is missing, damaged, or of another size.
         """
+        return self.numbered(image) > 0
+
+    def numbered(self, image: MultiplexImage) -> NDArray[Any]:
+        """Return the number of the region of each pixel: (Y, X); 0 in none.
+
+        Shapes are numbered from 1, later ones over earlier ones; labels are numbers already.
+
+        Raises
+        ------
+        InputError, ReadError
+            As `mask`.
+        """
         shape = image.shape[1:]
         if self.path is not None:
-            return _not_empty(read_labels(self.path, shape) > 0, self.name)
+            return _not_empty(read_labels(self.path, shape), self.name)
         if self.drawn is None:
             message = f"{self.name!r} is neither a Labels nor a Shapes layer; choose another"
             raise InputError(message)
-        mask = self.drawn.mask(image)
-        if mask.shape != shape:
+        labels = self.drawn.numbered(image)
+        if labels.shape != shape:
             message = (
-                f"expected a region of the image's size {shape} (y, x) px, found {mask.shape} in "
-                f"{self.name!r}; choose a layer that was drawn on this image"
+                f"expected a region of the image's size {shape} (y, x) px, found {labels.shape} "
+                f"in {self.name!r}; choose a layer that was drawn on this image"
             )
             raise InputError(message)
-        return _not_empty(mask, self.name)
+        return _not_empty(labels, self.name)
 
 
-def _not_empty(mask: NDArray[np.bool_], name: str) -> NDArray[np.bool_]:
-    if not mask.any():
-        message = f"{name!r} covers nothing of the image; draw what to hide, then run"
+def _not_empty(labels: NDArray[Any], name: str) -> NDArray[Any]:
+    if not (labels > 0).any():
+        message = f"{name!r} covers nothing of the image; draw a region, then run"
         raise InputError(message)
-    return mask
+    return labels
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +99,9 @@ class _Labelled:
     only: int | None
     """The only label that counts; None: all but 0."""
 
-    def mask(self, _image: MultiplexImage) -> NDArray[np.bool_]:
+    def numbered(self, _image: MultiplexImage) -> NDArray[Any]:
         labels = np.asarray(self.labels)
-        return labels > 0 if self.only is None else labels == self.only
+        return labels if self.only is None else np.where(labels == self.only, labels, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,16 +119,17 @@ class _Drawing:
         )
         return cls(world, tuple(str(kind) for kind in layer.shape_type))
 
-    def mask(self, image: MultiplexImage) -> NDArray[np.bool_]:
+    def numbered(self, image: MultiplexImage) -> NDArray[Any]:
         from napari.layers import Shapes
 
-        mask = np.zeros(image.shape[1:], dtype=bool)
+        labels = np.zeros(image.shape[1:], dtype=np.int32)
         if self.vertices:
             size = np.asarray(image.pixel_size_um or (1.0, 1.0))
             pixels = [vertices / size for vertices in self.vertices]
             drawn = Shapes(pixels, shape_type=list(self.kinds))
-            mask |= drawn.to_masks(mask.shape).any(axis=0)
-        return mask
+            for number, mask in enumerate(drawn.to_masks(labels.shape), start=1):
+                labels[mask] = number
+        return labels
 
 
 @dataclass(frozen=True, eq=False)

@@ -220,6 +220,7 @@ def test_counts_are_shown_beside_their_types(table):
 WITHOUT_TORCH = """
 import sys
 import numpy as np
+import napari_virtues.docks.attention
 import napari_virtues.docks.cells
 from napari_virtues._widgets.cell_typing import _from_clicks
 from napari_virtues.cells_layers import Cells, cell_features

@@ -6,6 +6,7 @@ background thread. Big arrays cross through memory-mapped files (`transfer`). Th
 imports Qt or napari, and dies with the window.
 """
 
+from napari_virtues.engine.attention_job import AttentionJob, RegionImportance
 from napari_virtues.engine.cells_jobs import (
     ApplyClassifierJob,
     CellTypes,
@@ -31,6 +32,7 @@ from napari_virtues.engine.parent import Engine
 
 __all__ = [
     "ApplyClassifierJob",
+    "AttentionJob",
     "Cancelled",
     "CellTypes",
     "CohortImage",
@@ -47,6 +49,7 @@ __all__ = [
     "LookUpTerms",
     "Progress",
     "Ready",
+    "RegionImportance",
     "SaveCellsJob",
     "SaveClassifierJob",
     "Started",

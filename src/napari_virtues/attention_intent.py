@@ -1,0 +1,74 @@
+"""What a person chose in the *Attention* dock → the job that the engine gets. Knows no Qt."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from napari_virtues.engine import AttentionJob, ImageSource
+from napari_virtues.inpaint_command import PANEL, REGION, SAVE_FIRST, has_own_panel
+from napari_virtues.inpaint_intent import RegionSource
+from napari_virtues.state import OpenImage
+
+OUT = "attention"
+"""Folder that the command writes into."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionIntent:
+    """What was chosen when Run was pressed."""
+
+    opened: OpenImage
+    regions: RegionSource
+    """Frozen, for another thread."""
+    checkpoint: str
+    device: str
+
+
+def attention_job_of(intent: AttentionIntent) -> AttentionJob:
+    """Resolve what was chosen into a job. Reads files: not for the GUI's thread.
+
+    Raises
+    ------
+    InputError
+        The regions do not fit the image, or cover nothing of it.
+    ReadError
+        The mask file cannot be read.
+    """
+    image = intent.opened.image
+    return AttentionJob(
+        image=ImageSource.of(image),
+        panel=intent.opened.panel,
+        checkpoint=intent.checkpoint,
+        device=intent.device,
+        regions=intent.regions.numbered(image).astype(np.int32),
+    )
+
+
+def attention_command(
+    job: AttentionJob, *, region: Path | None = None, out: Path | None = None
+) -> str:
+    """Write the ``virtues attention`` command that does what a job did.
+
+    Parameters
+    ----------
+    job
+        What was done.
+    region
+        File of the regions, where they are in one.
+    out
+        Folder that the command shall write into.
+    """
+    path = job.image.path
+    words: list[Any] = ["virtues", "attention", path or SAVE_FIRST, "--region", region or REGION]
+    if path is not None and path.name.split(".")[0] != job.image.name:
+        words += ["--image", job.image.name]
+    if has_own_panel(job):
+        words += ["--panel", PANEL]
+    if job.checkpoint != "demo":
+        words += ["--checkpoint", job.checkpoint]
+    if job.device != "auto":
+        words += ["--device", job.device]
+    return shlex.join(str(word) for word in [*words, "--out", out or OUT])
