@@ -17,6 +17,7 @@ from virtues_core.infer.request import (
 )
 
 if TYPE_CHECKING:
+    from virtues_core.infer.ablation import MarkerAblation, ablate_markers
     from virtues_core.infer.attention import MarkerImportance, marker_importance
     from virtues_core.infer.cache import checkpoint_signature
     from virtues_core.infer.calibration import calibrate, calibrate_folder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from virtues_core.infer.inpainting import inpaint
     from virtues_core.infer.predict import Cancelled, Runner
     from virtues_core.infer.prepare import PreparedImage, prepare_image
+    from virtues_core.infer.rollout import Rollout, rollout_from
     from virtues_core.infer.segment import Segmentation, segment_cells
     from virtues_core.infer.token_table import Embedding, EmbedRequest
     from virtues_core.infer.tokens import cell_tokens
@@ -34,6 +36,8 @@ _HOMES = {
     "cell_tokens": "tokens",
     "checkpoint_signature": "cache",
     "embed": "embedding",
+    "MarkerAblation": "ablation",
+    "ablate_markers": "ablation",
     "MarkerImportance": "attention",
     "marker_importance": "attention",
     "calibrate": "calibration",
@@ -43,6 +47,8 @@ _HOMES = {
     "Runner": "predict",
     "PreparedImage": "prepare",
     "prepare_image": "prepare",
+    "Rollout": "rollout",
+    "rollout_from": "rollout",
     "Segmentation": "segment",
     "segment_cells": "segment",
 }
@@ -54,13 +60,16 @@ __all__ = [
     "Embedding",
     "InpaintRequest",
     "InpaintResult",
+    "MarkerAblation",
     "MarkerImportance",
     "MarkerScore",
     "PreparedImage",
+    "Rollout",
     "Runner",
     "Segmentation",
     "Strategy",
     "TileDone",
+    "ablate_markers",
     "calibrate",
     "calibrate_folder",
     "cell_tokens",
@@ -69,6 +78,7 @@ __all__ = [
     "inpaint",
     "marker_importance",
     "prepare_image",
+    "rollout_from",
     "segment_cells",
 ]
 

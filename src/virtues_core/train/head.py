@@ -183,7 +183,7 @@ def _start(head: SegmentationHead, data: Sequence[LabelledImage]) -> None:
             classifier.fc1.weight[i, axis] += sign
             classifier.fc2.weight[i, i] += 1
             classifier.fc3.weight[0, i] -= 2
-        classifier.fc3.bias += 2 * 1.5
+        classifier.fc3.bias.add_(2 * 1.5)
         last = cast("torch.nn.Conv2d", cast("Any", head.decoder.decoder["decoder0_header"])[2])
         cast("Tensor", last.bias)[-1] = SEED_SCALE * (covered / 2 - 0.5)
 
