@@ -13,12 +13,10 @@ from virtues_core.image import MultiplexImage
 from virtues_core.infer.planes import Canvas, Window, windows
 from virtues_core.infer.request import TILE_PX
 from virtues_core.infer.rows import RowMeans
-from virtues_core.infer.tokens import checked_labels, number_cells
+from virtues_core.infer.tokens import CellNumbers, checked_labels, labels_in
 
 IN_MEMORY_PX = 2**22
 """A lazy mask of more pixels is copied to a temporary file: 16 MiB of int32."""
-_TABLE_LABELS = 2**22
-"""Labels up to this are numbered by a table; larger ones are searched for."""
 
 
 class CellMask:
@@ -54,9 +52,8 @@ class CellMask:
             self._labels, found = _copied(labels)
         else:
             self._labels = checked_labels(labels)
-            found = [np.unique(self._labels[block]) for block in windows(shape)]
-        ids = np.unique(np.concatenate(found)).astype(np.int64)
-        self.ids = ids[ids > 0]
+            found = [self._labels[block] for block in windows(shape)]
+        self.ids = labels_in(found)
         """(N,) labels, ascending."""
         if not len(self.ids):
             message = (
@@ -64,10 +61,7 @@ class CellMask:
                 "mask of the cells, or segment the image first."
             )
             raise InputError(message)
-        self._table: NDArray[np.int64] | None = None
-        if self.ids[-1] <= _TABLE_LABELS:
-            self._table = np.zeros(int(self.ids[-1]) + 1, np.int64)
-            self._table[self.ids] = np.arange(1, len(self.ids) + 1)
+        self._numbers = CellNumbers(self.ids)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -78,10 +72,9 @@ class CellMask:
             return np.asarray(self._labels.get(0, window))
         return self._labels[window]
 
-    def numbers(self, window: Window) -> NDArray[np.int64]:
+    def numbers(self, window: Window) -> NDArray[np.integer[Any]]:
         """Read (h, w) of a window as numbers 1 to N, 0 = background."""
-        labels = self.labels(window)
-        return number_cells(labels, self.ids) if self._table is None else self._table[labels]
+        return self._numbers.of(self.labels(window))
 
     def held_by(self, origins: NDArray[np.int64], size: int = TILE_PX) -> NDArray[np.bool_]:
         """Say which tiles hold a pixel of a cell.
@@ -166,5 +159,5 @@ def _copied(labels: da.Array) -> tuple[Canvas, list[NDArray[Any]]]:
                 )
                 raise InputError(message)
             canvas.put(0, window, block)
-            found.append(np.unique(block))
+            found.append(labels_in([block]))
     return canvas, found

@@ -38,7 +38,7 @@ from virtues_core.infer.rows import RowMeans
 from virtues_core.infer.stream import TileTokens, tile_tokens
 from virtues_core.infer.survey import sampling_step
 from virtues_core.infer.token_table import Embedding, EmbedRequest
-from virtues_core.infer.tokens import LEAST_TISSUE, add_tile, niche_origins
+from virtues_core.infer.tokens import LEAST_TISSUE, PatchCounter, niche_origins
 from virtues_core.markers import Panel
 from virtues_core.model import Checkpoint
 from virtues_core.preprocess import tile_origins
@@ -60,6 +60,7 @@ class _Work:
     tiles: Callable[[NDArray[np.int64]], Iterator[TileTokens]]
     dim: int
     """D."""
+    patch_px: int
 
     @property
     def pixel_um(self) -> NDArray[np.float64]:
@@ -164,7 +165,8 @@ def embed(
             if on_tile is not None:
                 on_tile(i + 1, len(origins))
 
-    work = _Work(image, prepared, request, tiles, checkpoint.config.model_dim)
+    config = checkpoint.config
+    work = _Work(image, prepared, request, tiles, config.model_dim, config.patch_size)
     rows = _niches(work) if mask is None else _cells(work, mask)
     columns = dict(rows.columns)
     if patient_id:
@@ -206,10 +208,14 @@ def _cells(work: _Work, mask: CellMask) -> _Rows:
     origins = tile_origins(mask.shape, size=TILE_PX, stride=work.request.stride)
     origins = origins[mask.held_by(origins)]
     tokens = RowMeans(len(mask), work.dim)
+    side = TILE_PX // work.patch_px
+    counter = PatchCounter((side, side), work.patch_px)
     stored = 0
     for tile in work.tiles(origins):
         y, x = tile.origin
-        add_tile(tokens, mask.numbers((slice(y, y + TILE_PX), slice(x, x + TILE_PX))), tile.tokens)
+        window = (slice(y, y + TILE_PX), slice(x, x + TILE_PX))
+        found, counts, totals = counter.count([mask.numbers(window)])
+        tokens.add(found, counts @ tile.tokens.reshape(-1, work.dim), totals)
         stored += tile.stored
     measured = measure_cells(work.image, mask)
     return _Rows(

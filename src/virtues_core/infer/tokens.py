@@ -6,7 +6,7 @@ it, each weighted by the number of the cell's pixels in the patch. The token of 
 or of a tissue (all its tiles with enough tissue) is the mean of the patch summary tokens there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,12 @@ from virtues_core.infer.rows import RowMeans
 
 LEAST_TISSUE = 0.3
 """Share of a tile that must be tissue for a niche, as in the paper."""
+_TILES_AT_ONCE = 256
+"""Tiles in one sparse product."""
+_CACHED_TILES = 16
+"""Tiles whose pixels are sorted at once: they fit in a processor's cache."""
+_TABLE_LABELS = 2**22
+"""Labels up to this are numbered by a table; larger ones are searched for."""
 
 
 def cell_tokens(
@@ -30,7 +36,7 @@ def cell_tokens(
     """Average patch tokens over the cells of a mask.
 
     Exactly the paper's definition: a patch weighs as many pixels as the cell has in it, summed
-    over all tiles that cover the cell. One sparse product a tile.
+    over all tiles that cover the cell. One sparse product takes several tiles.
 
     Parameters
     ----------
@@ -73,80 +79,142 @@ def cell_tokens(
             f"({len(patch_tokens)}, 2), found {at.shape} of {at.dtype}. Give one for each tile."
         )
         raise InputError(message)
-    ids = np.unique(mask).astype(np.int64)
-    ids = ids[ids > 0]
-    numbered = number_cells(mask, ids)
+    ids = labels_in([mask])
+    numbered = CellNumbers(ids).of(mask)
     means: RowMeans | None = None
-    for values, origin in zip(patch_tokens, at.tolist(), strict=True):
-        tile = _tile(values, None if means is None else means.shape[1])
-        means = means or RowMeans(len(ids), tile.shape[2], on_disk=False)
-        side = (tile.shape[0] * patch_size, tile.shape[1] * patch_size)
-        add_tile(means, window_at(numbered, origin, side), tile)
+    for start in range(0, len(at), _TILES_AT_ONCE):
+        part = slice(start, start + _TILES_AT_ONCE)
+        tiles = _tiles(patch_tokens[part], None if means is None else means.shape[1])
+        counter = PatchCounter(tiles.shape[1:3], patch_size)
+        side = (tiles.shape[1] * patch_size, tiles.shape[2] * patch_size)
+        windows = [window_at(numbered, origin, side) for origin in at[part].tolist()]
+        rows, counts, totals = counter.count(windows)
+        sums = counts @ tiles.reshape(-1, tiles.shape[3])
+        if len(at) <= _TILES_AT_ONCE:
+            return ids[rows], np.asarray(sums / totals[:, None].astype(np.float32))
+        means = means or RowMeans(len(ids), tiles.shape[3], on_disk=False)
+        means.add(rows, sums, totals)
     if means is None:
         return ids[:0], np.empty((0, np.shape(patch_tokens)[-1]), np.float32)
     covered = means.weights > 0
     return ids[covered], np.asarray(means)[covered]
 
 
-def add_tile(means: RowMeans, cells: NDArray[np.integer[Any]], tokens: NDArray[np.float32]) -> None:
-    """Add the patch tokens of one tile to the means of the cells in it.
+class PatchCounter:
+    """Counts the pixels of cells in the patches of tiles.
 
     Parameters
     ----------
-    means
-        (N, D), one row a cell.
-    cells
-        (h p, w p) number of the cell at each pixel, 1 … N; 0 = background.
-    tokens
-        (h, w, D).
-    """
-    rows, weights = pixel_counts(cells, tokens.shape[:2])
-    if len(rows):
-        sums = weights @ tokens.reshape(-1, tokens.shape[2])
-        means.add(rows, sums, np.asarray(weights.sum(axis=1)).ravel())
-
-
-def pixel_counts(
-    cells: NDArray[np.integer[Any]], grid: tuple[int, int]
-) -> tuple[NDArray[np.intp], sparse.csr_array]:
-    """Count the pixels of each cell in each patch of a tile.
-
-    Parameters
-    ----------
-    cells
-        (h p, w p) number of the cell at each pixel, from 1; 0 = background.
     grid
-        (h, w) patches.
-
-    Returns
-    -------
-    rows
-        (n,) number - 1 of each cell in the tile, ascending.
-    weights
-        (n, h w) float32, sparse.
+        (h, w) patches of a tile.
+    patch_size
+        Side of a patch, px.
     """
-    height, width = cells.shape
-    patches = grid[0] * grid[1]
-    y = np.arange(height) // (height // grid[0])
-    x = np.arange(width) // (width // grid[1])
-    inside = cells > 0
-    # cell and patch in one number: sorting it puts equal ones, and patches of a cell, together
-    keys = cells[inside].astype(np.int64) * patches
-    keys += (y[:, None] * grid[1] + x)[inside]
-    keys.sort()
-    first = np.flatnonzero(np.diff(keys, prepend=-1))
-    counts = np.diff(first, append=len(keys)).astype(np.float32)
-    owner, patch = np.divmod(keys[first], patches)
-    start = np.flatnonzero(np.diff(owner, prepend=-1))
-    ends = np.append(start, len(owner))
-    weights = sparse.csr_array((counts, patch, ends), shape=(len(start), patches))
-    return owner[start] - 1, weights
+
+    def __init__(self, grid: tuple[int, int], patch_size: int) -> None:
+        self._grid = grid
+        self._patch_size = patch_size
+        self._patches = grid[0] * grid[1]
+
+    def count(
+        self, cells: Sequence[NDArray[np.integer[Any]]]
+    ) -> tuple[NDArray[np.int64], sparse.csc_array, NDArray[np.float64]]:
+        """Count in B tiles.
+
+        Parameters
+        ----------
+        cells
+            B × (h p, w p) number of the cell at each pixel, 1 … N; 0 = background.
+
+        Returns
+        -------
+        rows
+            (n,) number - 1 of the cells, ascending.
+        counts
+            (n, B h w) pixels of each in each patch, sparse.
+        totals
+            (n,) their sums.
+        """
+        parts = [
+            self._runs(cells[i : i + _CACHED_TILES], i * self._patches)
+            for i in range(0, len(cells), _CACHED_TILES)
+        ]
+        numbers, patches, pixels = (np.concatenate(found) for found in zip(*parts, strict=True))
+        ids = labels_in([numbers])
+        rows = CellNumbers(ids).of(numbers).astype(np.int64) - 1
+        per_patch = np.bincount(patches, minlength=len(cells) * self._patches)
+        ends = np.concatenate([[0], np.cumsum(per_patch)])
+        # by patch, as it is: so tokens are read once, from the first to the last
+        counts = sparse.csc_array((pixels, rows, ends), shape=(len(ids), len(per_patch)))
+        totals = np.bincount(rows, pixels, len(ids)).astype(np.float64)
+        return ids - 1, counts, totals
+
+    def _runs(
+        self, cells: Sequence[NDArray[np.integer[Any]]], before: int
+    ) -> tuple[NDArray[np.integer[Any]], NDArray[np.intp], NDArray[np.float32]]:
+        """Give each cell of each patch: its number, the patch, and its pixels there."""
+        patches = self._by_patch(cells)
+        patches.sort(axis=1)  # pixels of one cell in one patch now follow on one another
+        first = _starts(patches)
+        numbers = patches.ravel()[first]
+        pixels = np.diff(first, append=patches.size).astype(np.float32)
+        is_cell = numbers > 0
+        return numbers[is_cell], first[is_cell] // patches.shape[1] + before, pixels[is_cell]
+
+    def _by_patch(self, cells: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.integer[Any]]:
+        """Put the pixels of each patch in a row: (B h w, p p)."""
+        (h, w), p = self._grid, self._patch_size
+        found = np.empty((len(cells), h, w, p, p), cells[0].dtype)
+        for target, numbers in zip(found, cells, strict=True):
+            target[:] = numbers.reshape(h, p, w, p).swapaxes(1, 2)
+        patches: NDArray[np.integer[Any]] = found.reshape(-1, p * p)
+        return patches
 
 
-def number_cells(labels: NDArray[np.integer[Any]], ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give each label its place, from 1, among the ascending ``ids`` (N,); 0 stays 0."""
-    numbers = np.searchsorted(ids, labels) + 1
-    return np.where(labels > 0, numbers, 0)
+def _starts(rows: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
+    """Say where, in the flat table, a row begins or another value follows in it."""
+    new = np.ones(rows.shape, bool)
+    np.not_equal(rows[:, 1:], rows[:, :-1], out=new[:, 1:])
+    return np.flatnonzero(new)
+
+
+class CellNumbers:
+    """Numbers the labels of cells from 1 to N.
+
+    Parameters
+    ----------
+    ids
+        (N,) labels, ascending, above 0.
+    """
+
+    def __init__(self, ids: NDArray[np.int64]) -> None:
+        self._ids = ids
+        self._table: NDArray[np.integer[Any]] | None = None
+        if len(ids) and ids[-1] <= _TABLE_LABELS:
+            small = len(ids) <= np.iinfo(np.uint16).max
+            self._table = np.zeros(int(ids[-1]) + 1, np.uint16 if small else np.int32)
+            self._table[ids] = np.arange(1, len(ids) + 1)
+
+    def of(self, labels: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
+        """Give labels (…), each among the ids or 0, as numbers; 0 stays 0."""
+        if self._table is not None:
+            numbers: NDArray[np.integer[Any]] = self._table[labels]
+            return numbers
+        return np.where(labels > 0, np.searchsorted(self._ids, labels) + 1, 0)
+
+
+def labels_in(parts: Iterable[NDArray[np.integer[Any]]]) -> NDArray[np.int64]:
+    """List the labels above 0 that arrays hold: (N,) int64, ascending."""
+    found = [np.empty(0, np.int64)]
+    for part in parts:
+        if part.size and part.max() <= _TABLE_LABELS:
+            seen = np.zeros(int(part.max()) + 1, bool)
+            seen[part] = True
+            found.append(np.flatnonzero(seen))
+        else:
+            found.append(np.unique(part).astype(np.int64))
+    ids = found[1] if len(found) == 2 else np.unique(np.concatenate(found))
+    return ids[ids > 0]
 
 
 def window_at(
@@ -219,15 +287,16 @@ def checked_labels(labels: Any) -> NDArray[np.integer[Any]]:
     return found
 
 
-def _tile(values: Any, dim: int | None) -> NDArray[np.float32]:
-    """Return the tokens of a tile (h, w, D) as an array; a tensor is brought to the CPU."""
+def _tiles(values: Any, dim: int | None) -> NDArray[np.float32]:
+    """Return tokens of tiles (B, h, w, D) as an array; tensors are brought to the CPU."""
     if hasattr(values, "detach"):
         values = values.detach().cpu().float().numpy()
-    tile = np.ascontiguousarray(values, dtype=np.float32)
-    if tile.ndim != 3 or dim not in {None, tile.shape[-1]}:
+    shapes = {np.shape(value) for value in values}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 3 or dim not in {None, shape[-1]}:
         message = (
-            f"expected patch tokens (T, h, w, {'D' if dim is None else dim}), found a tile of "
-            f"shape {tile.shape}. Give the patch summaries of one model."
+            "expected patch tokens (T, h, w, D), every tile of one shape, found tiles of shape "
+            f"{', '.join(str(np.shape(value)) for value in values[:2])}. Give the patch summaries "
+            "of one model."
         )
         raise InputError(message)
-    return tile
+    return np.ascontiguousarray(values, dtype=np.float32)
