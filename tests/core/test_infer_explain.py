@@ -1,16 +1,26 @@
 """Attention rollout from a place, and what changes without a marker."""
 
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from infer_samples import USED, checkpoint, counts, image_of
+import typer
+from cohort_samples import table
+from infer_samples import CHANNELS, USED, checkpoint, counts, image_of
 from test_infer_attention import with_pattern
+from typer.testing import CliRunner
 
-from virtues_core.errors import InputError
-from virtues_core.infer import ablate_markers, prepare_image, rollout_from
+from virtues_core.cli import attention
+from virtues_core.cohort import fit_classifier, save_classifier
+from virtues_core.errors import CheckpointError, InputError
+from virtues_core.infer import ablate_markers, checkpoint_signature, prepare_image, rollout_from
 from virtues_core.infer.place import tile_around
+from virtues_core.model import load_checkpoint, save_checkpoint
 from virtues_core.model.attention_weights import attention_weights
 from virtues_core.model.rollout import attention_rollout
+from virtues_core.read import read_image, write_ome_tiff
 
 
 def test_rollout_is_the_product_of_the_dense_matrices() -> None:
@@ -133,3 +143,72 @@ def test_a_marker_that_the_model_cannot_tell_changes_nothing() -> None:
     model = with_pattern("h")  # without marker attention no marker reaches a summary
     prepared = prepare_image(image_of(counts(0)), None, model)
     assert ablate_markers(prepared, model, (70, 70)).token_change.max() < 1e-5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("explain")
+    write_ome_tiff(folder / "image.ome.tiff", counts(0), CHANNELS, (0.5, 0.5))
+    save_checkpoint(with_pattern("hv"), folder / "model")
+    save_checkpoint(with_pattern("vh"), folder / "other")
+    signature = checkpoint_signature(load_checkpoint(folder / "model"))
+    cells = table(60, signature=signature)
+    cells.obsm["X_virtues"] = np.tile(cells.obsm["X_virtues"], (1, 3))[:, :32]
+    save_classifier(fit_classifier([cells], "phenotype", "logistic").classifier, folder / "types")
+    return folder
+
+
+def call(folder: Path, *args: object) -> str:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    attention.register(app)
+    common = ["attention", folder / "image.ome.tiff", "--device", "cpu", "--out", folder / "out"]
+    result = CliRunner().invoke(app, [str(arg) for arg in (*common, *args)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_point_is_explained_by_the_command(folder: Path) -> None:
+    said = call(
+        folder, "--checkpoint", folder / "model", "--point", "135,40", "--classifier",
+        folder / "types",
+    )  # fmt: skip
+    rows = pd.read_csv(folder / "out" / "point.csv")
+    assert list(rows) == ["marker", "rollout", "token_change", "loses B", "loses T", "loses tumour"]
+    assert tuple(rows["marker"]) == USED
+    np.testing.assert_allclose(rows.iloc[:, 3:].sum(axis=1), 0, atol=1e-5)  # shares of one whole
+    assert (rows.iloc[:, 3:].abs() > 0).any(axis=None)
+    model = load_checkpoint(folder / "model")
+    prepared = prepare_image(read_image(folder / "image.ome.tiff"), None, model)
+    expected = rollout_from(prepared, model, (135, 40))
+    np.testing.assert_allclose(rows["rollout"], expected.markers, rtol=1e-4)
+    most = USED[int(rows["token_change"].argmax())]
+    assert f"moves most without: {most}" in said
+    found = read_image(folder / "out" / "rollout.tif")
+    assert (found.shape, found.pixel_size_um) == ((1, 140, 150), (0.5, 0.5))
+    plane = found.compute()[0]
+    assert plane[135, 40] == plane.max()
+    assert 0.9 < plane.sum() <= 1 + 1e-5  # the last row of patches reaches over the image's end
+
+
+@pytest.mark.parametrize(
+    ("args", "error", "said"),
+    [
+        (["--point", "here"], InputError, "Y,X in whole px, found 'here'"),
+        (["--point", "1"], InputError, "Y,X in whole px, found '1'"),
+        (["--point", "500,2"], InputError, r"found \(500, 2\)"),
+        ([], InputError, "expected --region with a mask, or --point"),
+        (["--region", "r.tif", "--classifier", "types"], InputError, "only with a point"),
+        (["--point", "9,9", "--classifier", "types"], CheckpointError, "made with this checkpoint"),
+    ],
+)
+def test_mistakes_with_points(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, args: list[str],
+    error: type[Exception], said: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(folder)
+    with pytest.raises(error, match=said):
+        call(folder, "--checkpoint", "other", "--out", "none", *args)
+    assert not Path("none").exists()

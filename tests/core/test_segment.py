@@ -335,6 +335,10 @@ def test_a_head_is_trained_and_used_by_commands(folder: Path) -> None:
     assert load_head(model, head).cell_types == ("None", *types)
 
     trained = load_head(model, head)
+    with torch.no_grad():
+        model.model.encoder.summary_token += 1
+    with pytest.raises(CheckpointError, match=f"of another .{trained.signature}"):
+        segment_cells(read_image(folder / "image.ome.tiff"), None, model, trained)
     with torch.no_grad():  # three steps find no cell: let every pixel be a seed's, of one type
         trained.network.decoder.decoder.decoder0_header[2].bias[4] += 20
         trained.network.decoder_phenotypes.decoder.decoder0_header[2].bias[2] += 50

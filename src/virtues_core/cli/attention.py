@@ -1,12 +1,18 @@
-"""``virtues attention``: which markers the model attends to in regions of an image."""
+"""``virtues attention``: what the model looked at, in regions of an image or at a point."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtues_core.errors import CheckpointError, InputError
+
 if TYPE_CHECKING:
+    from virtues_core.image import MultiplexImage
     from virtues_core.infer import MarkerImportance
+    from virtues_core.infer.ablation import Probabilities
+    from virtues_core.markers import Panel
+    from virtues_core.model import Checkpoint
 
 SHOWN = 5
 """Markers of a region that are printed."""
@@ -19,10 +25,18 @@ def register(app: typer.Typer) -> None:
 
 def attention(
     path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file or folder.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write into.")],
     region: Annotated[
-        Path, typer.Option("--region", help="Mask file: each label is a region, 0 is none.")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write markers.csv into.")],
+        Path | None,
+        typer.Option("--region", help="Mask file: each label is a region, 0 is none."),
+    ] = None,
+    point: Annotated[
+        str | None, typer.Option("--point", help="Y,X in px: what the model looked at for it.")
+    ] = None,
+    classifier: Annotated[
+        Path | None,
+        typer.Option("--classifier", help="Of virtues annotate fit: types at the point."),
+    ] = None,
     checkpoint: Annotated[
         str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
     ] = "demo",
@@ -36,20 +50,28 @@ def attention(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
     batch_size: Annotated[int, typer.Option("--batch-size", help="Tiles at once.")] = 8,
 ) -> None:
-    """Score each marker's importance in each region, from the first marker attention layer."""
+    """Score each marker in regions (markers.csv), or tell what counts at a point.
+
+    For a point: rollout.tif is where in the tissue attention came from, point.csv says of each
+    marker its share in that, how far the token moves when the marker is hidden, and what each
+    type's probability loses.
+    """
     from virtues_core.cli._options import open_checkpoint, tile_progress
     from virtues_core.infer import marker_importance
     from virtues_core.markers import Panel
     from virtues_core.read import read_image, read_labels
 
+    place = _place(region, point, classifier)
     opened = read_image(path, image)
+    given = None if panel is None else Panel.from_csv(panel)
+    labels = None if region is None else read_labels(region, shape=opened.shape[1:])
+    model = open_checkpoint(checkpoint, device)
+    if place is not None:
+        _explain_point(opened, given, model, place, classifier, out)
+    if labels is None:
+        return
     found = marker_importance(
-        opened,
-        None if panel is None else Panel.from_csv(panel),
-        open_checkpoint(checkpoint, device),
-        read_labels(region, shape=opened.shape[1:]),
-        batch_size=batch_size,
-        on_tile=tile_progress,
+        opened, given, model, labels, batch_size=batch_size, on_tile=tile_progress
     )
     write_csv(found, out / "markers.csv")
     for label, pixels in zip(found.regions, found.area_px, strict=True):
@@ -58,6 +80,94 @@ def attention(
     for text in found.warnings:
         typer.echo(f"note: {text}")
     typer.echo(f"{out / 'markers.csv'}: {len(found.channels)} markers")
+
+
+def _place(
+    region: Path | None, point: str | None, classifier: Path | None
+) -> tuple[int, int] | None:
+    """Read Y,X; refuse options that leave nothing to do."""
+    if point is None:
+        if region is None or classifier is not None:
+            message = (
+                "expected --region with a mask, or --point with Y,X (and --classifier only with "
+                "a point); name what to look at."
+            )
+            raise InputError(message)
+        return None
+    try:
+        y, x = (int(part) for part in point.split(","))
+    except ValueError as error:
+        message = f"expected a point as Y,X in whole px, found {point!r}; for example 120,64."
+        raise InputError(message) from error
+    return y, x
+
+
+def _explain_point(
+    image: "MultiplexImage",
+    panel: "Panel | None",
+    model: "Checkpoint",
+    place: tuple[int, int],
+    classifier: Path | None,
+    out: Path,
+) -> None:
+    """Write rollout.tif and point.csv."""
+    import csv
+
+    import numpy as np
+
+    from virtues_core.files import replacing
+    from virtues_core.infer import ablate_markers, prepare_image, rollout_from
+    from virtues_core.read import write_ome_tiff
+
+    classes, probabilities = _types(classifier, model)
+    prepared = prepare_image(image, panel, model)
+    seen = rollout_from(prepared, model, place)
+    hidden = ablate_markers(prepared, model, place, probabilities)
+    (y, x), patch = seen.origin, seen.patch_px
+    plane = np.zeros(prepared.shape, np.float32)
+    tile = seen.map.repeat(patch, 0).repeat(patch, 1) / patch**2  # of a pixel; the sum stays 1
+    height, width = plane[y : y + len(tile), x : x + len(tile)].shape
+    plane[y : y + height, x : x + width] = tile[:height, :width]
+    write_ome_tiff(out / "rollout.tif", plane[None], ["attention"], image.pixel_size_um)
+    losses = hidden.probability_change
+    with replacing(out / "point.csv") as new, new.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["marker", "rollout", "token_change", *(f"loses {c}" for c in classes)])
+        for c, name in enumerate(prepared.channels):
+            row = [seen.markers[c], hidden.token_change[c], *([] if losses is None else losses[c])]
+            rows.writerow([name, *(f"{value:.6g}" for value in row)])
+    best = np.argsort(-hidden.token_change, kind="stable")[:SHOWN]
+    told = ", ".join(f"{prepared.channels[c]} {hidden.token_change[c]:.3f}" for c in best)
+    typer.echo(f"hidden, the token at {place} moves most without: {told}")
+    typer.echo(f"{out / 'rollout.tif'}, {out / 'point.csv'}")
+
+
+def _types(
+    path: Path | None, model: "Checkpoint"
+) -> "tuple[tuple[str, ...], Probabilities | None]":
+    """Open a classifier of this checkpoint's tokens: its classes, and tokens → probabilities.
+
+    Raises
+    ------
+    CheckpointError
+        It was made with another checkpoint.
+    """
+    if path is None:
+        return (), None
+    from functools import partial
+
+    from virtues_core.cohort import load_classifier
+    from virtues_core.cohort.classify import probabilities
+    from virtues_core.infer import checkpoint_signature
+
+    found = load_classifier(path)
+    if found.signature != checkpoint_signature(model):
+        message = (
+            f"expected a classifier made with this checkpoint, found one of {found.checkpoint!r} "
+            f"in {str(path)!r}. Use that checkpoint, or fit a classifier on tokens of this one."
+        )
+        raise CheckpointError(message)
+    return found.classes, partial(probabilities, found.estimator)
 
 
 def write_csv(found: "MarkerImportance", path: Path) -> None:

@@ -62,7 +62,7 @@ def train_head(
 ) -> None:
     """Train a segmentation head for a checkpoint; without types every cell is a "Cell"."""
     from virtues_core.cli._options import expand, open_checkpoint
-    from virtues_core.infer import prepare_image
+    from virtues_core.infer import checkpoint_signature, prepare_image
     from virtues_core.markers import Panel
     from virtues_core.model import Head, save_head
     from virtues_core.read import read_image, read_labels
@@ -93,7 +93,7 @@ def train_head(
         _progress(done, steps, loss)
 
     network = train(config, model.model, data, len(classes), on_step=told)
-    save_head(Head(network, classes), out)
+    save_head(Head(network, classes, signature=checkpoint_signature(model)), out)
     tenth = max(1, steps // 10)
     first, last = (sum(part) / len(part) for part in (losses[:tenth], losses[-tenth:]))
     typer.echo(f"loss {first:.3f} in the first tenth of the steps, {last:.3f} in the last")

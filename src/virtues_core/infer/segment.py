@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from virtues_core.errors import InputError
+from virtues_core.errors import CheckpointError, InputError
 from virtues_core.image import MultiplexImage
+from virtues_core.infer.cache import checkpoint_signature
 from virtues_core.infer.instances import find_instances
 from virtues_core.infer.planes import Canvas, windows
 from virtues_core.infer.predict import Runner, never
@@ -99,12 +100,20 @@ def segment_cells(
     ------
     InputError
         InstanSeg is not installed, the stride is not within 1 … 128, or the image cannot be used.
+    CheckpointError
+        The head was trained with another checkpoint.
     MarkerError, DeviceError, Cancelled
         As `prepare_image` and `Runner.predict`.
     """
     if not 1 <= stride_px <= TILE_PX:
         message = f"stride_px: expected 1 to {TILE_PX} px, found {stride_px}."
         raise InputError(message)
+    if head.signature not in {"", checkpoint_signature(checkpoint)}:
+        message = (
+            "expected a segmentation head trained with this checkpoint, found one of another "
+            f"({head.signature}). Use that checkpoint, or train a head for this one."
+        )
+        raise CheckpointError(message)
     instanseg(head.network.pixel_classifier, "cpu")  # is it there? asked before the long part
     prepared = prepare_image(image, panel, checkpoint)
     runner = Runner(checkpoint, batch_size=batch_size, cancelled=cancelled)

@@ -9,7 +9,7 @@ from virtues_core.files import replacing
 from virtues_core.model.checkpoint import HEAD_FILE, Checkpoint
 from virtues_core.model.segmentation_head import CELL_TYPES, SegmentationHead
 
-_TYPES_KEY = "cell_types"
+_TYPES_KEY, _SIGNATURE_KEY = "cell_types", "checkpoint_signature"
 _BIAS = "{}.decoder.decoder0_header.2.bias"
 
 
@@ -22,6 +22,9 @@ class Head:
     cell_types: tuple[str, ...]
     """What its cell type channels stand for."""
     instance_channels: int = 5
+    signature: str = ""
+    """Of the checkpoint whose tokens it was trained on (`infer.checkpoint_signature`); empty where
+    the file does not tell."""
 
 
 def load_head(checkpoint: Checkpoint, path: Path | None = None) -> Head:
@@ -74,7 +77,8 @@ def load_head(checkpoint: Checkpoint, path: Path | None = None) -> Head:
     network.load_published(weights)
     device = next(checkpoint.model.parameters()).device
     network.to(device).requires_grad_(requires_grad=False)
-    return Head(network, _named_types(path, described, sizes[1]), sizes[0])
+    types = _named_types(path, described, sizes[1])
+    return Head(network, types, sizes[0], described.get(_SIGNATURE_KEY, ""))
 
 
 def save_head(head: Head, path: Path) -> None:
@@ -92,6 +96,8 @@ def save_head(head: Head, path: Path) -> None:
         for key, value in head.network.state_dict().items()
     }
     described = {"format": "pt", _TYPES_KEY: json.dumps(list(head.cell_types))}
+    if head.signature:
+        described[_SIGNATURE_KEY] = head.signature
     with replacing(path) as new:
         new.write_bytes(save(weights, metadata=described))
 
