@@ -16,9 +16,8 @@ from virtues_core.evaluate.encoders import EncodedCells, statistics_of_datasets
 from virtues_core.evaluate.labelled import LabelledTissue
 from virtues_core.infer.cells import CellMask
 from virtues_core.infer.request import TILE_PX
-from virtues_core.infer.rows import RowMeans
 from virtues_core.infer.tiles import cut
-from virtues_core.infer.tokens import TileAdder
+from virtues_core.infer.tokens import cell_tokens
 from virtues_core.preprocess import (
     Statistics,
     normalise,
@@ -101,19 +100,15 @@ class CAMAETokens:
         cells = CellMask(tissue.cell_mask, pixels.shape[1:])
         origins = tile_origins(pixels.shape[1:], size=TILE_PX, stride=self.stride_px)
         origins = origins[cells.held_by(origins)]
-        means = RowMeans(len(cells), self.model.config.model_dim)
-        patch = self.model.config.patch_size
-        adder = TileAdder(means, (TILE_PX // patch, TILE_PX // patch), patch)
         device = next(self.model.parameters()).device
+        tokens: list[NDArray[np.float32]] = []
         for start in range(0, len(origins), self.batch_size):
             part = origins[start : start + self.batch_size]
             batch = torch.from_numpy(np.stack(cut(pixels, part))).to(device)
             with torch.inference_mode():
-                tokens = self.model.patch_tokens(batch).float().cpu().numpy()
-            corners = part.tolist()
-            windows = [(slice(y, y + TILE_PX), slice(x, x + TILE_PX)) for y, x in corners]
-            adder.add([cells.numbers(window) for window in windows], tokens)
-        return EncodedCells(cells.ids, np.asarray(means))
+                tokens += list(self.model.patch_tokens(batch).float().cpu().numpy())
+        patch = self.model.config.patch_size
+        return EncodedCells(*cell_tokens(tokens, origins, tissue.cell_mask, patch))
 
     def _pixels(self, tissue: LabelledTissue, known: Statistics) -> NDArray[np.float32]:
         """(C, Y, X) in model units, channels in the model's order."""
