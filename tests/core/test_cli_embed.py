@@ -61,7 +61,7 @@ def test_cells(folder: Path) -> None:
         "--patient", "p1", "--tissue", "region 0", "--out", out,
     )  # fmt: skip
     table = anndata.read_h5ad(out)
-    assert f"{len(table)} cells, 32 values each, 5 markers; 4 tiles" in said
+    assert f"{len(table)} cells, 32 values each, 5 channels; 4 tiles" in said
     assert "note: left out: 131Xe_Xe131" in said
     assert (table.uns["virtues"]["checkpoint"], table.uns["virtues"]["stride_px"]) == ("model", 42)
     assert set(table.obs["tissue_id"]) == {"region 0"}

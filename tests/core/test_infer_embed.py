@@ -284,6 +284,13 @@ def test_a_full_disk_only_costs_the_cache(tmp_path: Path, monkeypatch: pytest.Mo
     assert np.isfinite(np.asarray(found.tokens)).all()
 
 
+def test_room_is_left_for_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("virtues_core.infer.cache.RESERVE_BYTES", 2**80)
+    found = embed(sample(), cells(), None, checkpoint(), cache=tmp_path / "cache")
+    assert any("left for the result" in text for text in found.warnings)
+    assert not list(tmp_path.iterdir())
+
+
 CHILD = """
 import sys
 sys.path[:0] = {paths!r}

@@ -183,6 +183,6 @@ def told(found: "Embedding", out: Path) -> str:
     stored = f", {found.stored_tiles} of them stored before" if found.stored_tiles else ""
     lines = [
         f"{out}: {count} {what}, {found.tokens.shape[1]} values each, "
-        f"{found.intensities.shape[1]} markers; {found.tiles} tiles{stored}"
+        f"{found.intensities.shape[1]} channels; {found.tiles} tiles{stored}"
     ]
     return "\n".join([*lines, *(f"note: {text}" for text in found.warnings)])

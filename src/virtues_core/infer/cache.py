@@ -9,7 +9,9 @@ are never served stale; and only if the checksum is right, so that a damaged fil
 import hashlib
 import io
 import json
+import math
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from virtues_core.files import replacing
 from virtues_core.infer.request import TILE_PX
 from virtues_core.model import Checkpoint
 
+RESERVE_BYTES = 2**30
+"""Nothing is stored once less than this is free: the result has to be written, too."""
 _MAGIC = b"VTOKENS1"
 _DIGEST = 32
 _SUFFIX = ".tokens"
@@ -119,6 +123,12 @@ class TokenCache:
 
     def put(self, origin: tuple[int, int], key: bytes, tokens: NDArray[np.float32]) -> None:
         """Store tokens (h, w, D); where the disk does not take them, say why and go on without."""
+        free = _free_bytes(self.folder)
+        if free < RESERVE_BYTES and not self.problem:
+            self.problem = (
+                f"{free / 2**30:.1f} GiB are free on the disk of {str(self.folder)!r}, and "
+                f"{RESERVE_BYTES / 2**30:.0f} GiB are left for the result"
+            )
         if self.problem:
             return
         buffer = io.BytesIO()
@@ -146,6 +156,15 @@ class TokenCache:
                 f"{self.problem}"
             )
         return notes
+
+
+def _free_bytes(folder: Path) -> float:
+    """Say how much room there is where a folder is or will be; infinite where it cannot be told."""
+    there = next((path for path in (folder, *folder.parents) if path.is_dir()), Path())
+    try:
+        return shutil.disk_usage(there).free
+    except OSError:
+        return math.inf
 
 
 def _checksum(payload: bytes) -> bytes:
