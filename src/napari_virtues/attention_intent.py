@@ -3,14 +3,19 @@
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_virtues.engine import AttentionJob, ImageSource
 from napari_virtues.inpaint_command import PANEL, REGION, SAVE_FIRST, has_own_panel
 from napari_virtues.inpaint_intent import RegionSource
-from napari_virtues.state import OpenImage
+from napari_virtues.layers import placement
+from napari_virtues.state import LINK, ChannelLink, OpenImage
+from virtues_core.image import MultiplexImage
+
+if TYPE_CHECKING:
+    from napari.layers import Shapes
 
 OUT = "attention"
 """Folder that the command writes into."""
@@ -25,6 +30,22 @@ class AttentionIntent:
     """Frozen, for another thread."""
     checkpoint: str
     device: str
+
+
+def regions_layer(image: MultiplexImage) -> "Shapes":
+    """Make an empty layer to draw regions of an image in; it is not yet in a viewer."""
+    from napari.layers import Shapes
+
+    edge = 0.01 * min(image.shape[1:])
+    return Shapes(
+        name=f"regions · {image.name}",
+        ndim=2,
+        face_color=[1, 0.83, 0.23, 0.12],
+        edge_color="#ffd43b",
+        edge_width=max(1.0, edge),
+        metadata={LINK: ChannelLink(image)},
+        **placement(image),
+    )
 
 
 def attention_job_of(intent: AttentionIntent) -> AttentionJob:

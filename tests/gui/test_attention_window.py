@@ -42,12 +42,13 @@ def drag(viewer, qtbot, start, end):
 
 
 def test_two_drawn_regions_side_by_side(viewer, dock, qtbot, screenshot):
-    regions = viewer.add_shapes(name="regions", ndim=2)
-    regions.mode = "add_rectangle"
+    qtbot.mouseClick(dock.draw_button, Qt.MouseButton.LeftButton)
+    regions = viewer.layers["regions · tissue"]
+    qtbot.wait(100)
     drag(viewer, qtbot, (10, 10), (70, 60))
     drag(viewer, qtbot, (80, 70), (150, 150))
     assert len(regions.data) == 2
-    assert dock.region_box.currentText() == "regions"
+    assert dock.region_box.currentText() == "regions · tissue"
     qtbot.mouseClick(dock.run.run_button, Qt.MouseButton.LeftButton)
     assert dock.run.busy
     qtbot.waitUntil(lambda: not dock.run.busy, timeout=SLOW_MS)

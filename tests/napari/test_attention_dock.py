@@ -98,9 +98,15 @@ def test_mistakes_are_messages(dock, qtbot, tissue, checkpoint, tmp_path):
     assert "no image is open" in dock.run.message.text()
     with pytest.raises(InputError, match="nothing was computed yet"):
         dock.command  # noqa: B018
+    dock.draw()
+    assert "no image is open" in dock.run.message.text()
     dock.state.add(tissue)
     dock.compute()
     assert "no regions are there" in dock.run.message.text()
+    dock.draw()
+    dock.compute()
+    ended(dock, qtbot)
+    assert "'regions · tissue' covers nothing" in dock.run.message.text()
     dock.choose_mask_file(tmp_path / "nowhere.tiff")
     dock.compute()
     ended(dock, qtbot)

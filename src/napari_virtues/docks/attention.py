@@ -30,6 +30,7 @@ from napari_virtues.attention_intent import (
     AttentionIntent,
     attention_command,
     attention_job_of,
+    regions_layer,
 )
 from napari_virtues.engine import AttentionJob, RegionImportance
 from napari_virtues.inpaint_intent import RegionSource, region_sources
@@ -59,6 +60,7 @@ class AttentionDock(QScrollArea):
         self.region_box = combo_box(
             "Shapes or Labels layer: each shape, or each label, is a region of its own"
         )
+        self.draw_button = QPushButton("Draw")
         self.region_file = QPushButton("Mask file…")
         self.model = ModelFields(bridge, "The model whose attention is read")
         self.run = RunPanel(bridge, self.background, "Compute importance")
@@ -110,6 +112,18 @@ class AttentionDock(QScrollArea):
         self._region_path = source.path
         self.run.begin(partial(self._prepare, intent), self._finish, intent.checkpoint)
 
+    def draw(self) -> None:
+        """Add a layer to draw regions in, ready for the first; answers as the button does."""
+        opened = self.state.active
+        if opened is None:
+            self.run.message.say("no image is open; open one in the Images dock, then draw")
+            return
+        self.run.message.say("")
+        layer = regions_layer(opened.image)
+        self.viewer.add_layer(layer)
+        self.region_box.setCurrentText(layer.name)
+        layer.mode = "add_rectangle"
+
     def choose_mask_file(self, path: Path | str) -> None:
         """Take regions from a mask file: each label is one."""
         path = Path(path)
@@ -146,6 +160,7 @@ class AttentionDock(QScrollArea):
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMinimumWidth(380)
+        self.draw_button.setToolTip("Drag rectangles over the image; each is a region")
         self.region_file.setToolTip("Take regions from a mask image (TIFF, PNG, npz)")
         self.save_button.setToolTip("Save the table, a column a region")
         self.command_button.setToolTip("Copy the command that repeats this in a terminal")
@@ -155,7 +170,7 @@ class AttentionDock(QScrollArea):
         layout.setSpacing(8)
         layout.addWidget(self.image_label)
         layout.addWidget(heading("Regions"))
-        layout.addLayout(row(self.region_box, self.region_file))
+        layout.addLayout(row(self.region_box, self.draw_button, self.region_file))
         layout.addWidget(heading("Model"))
         layout.addWidget(self.model)
         layout.addWidget(self.run)
@@ -173,6 +188,7 @@ class AttentionDock(QScrollArea):
 
     def _connect(self) -> None:
         self.run.asked.connect(self.compute)
+        self.draw_button.clicked.connect(self.draw)
         self.region_file.clicked.connect(self._pick_mask)
         self.save_button.clicked.connect(self._pick_output)
         self.command_button.clicked.connect(self._copy_command)
