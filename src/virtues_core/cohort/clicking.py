@@ -18,7 +18,7 @@ from virtues_core.cohort.classify import Labels
 from virtues_core.cohort.scores import TypingScores, score
 from virtues_core.errors import InputError
 
-POOL = 10
+POOL = 3
 """Cells with small margins that are looked at for each one that is offered."""
 FIRST = 3
 """Cells of each class that a simulated person marks to begin with."""
