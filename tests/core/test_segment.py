@@ -1,6 +1,5 @@
 """Segmentation: a head is trained on masks, then finds cells and types in an image."""
 
-import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,93 +7,30 @@ from pathlib import Path
 
 import dask.array as da
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-import typer
 from safetensors.torch import save_file
-from typer.testing import CliRunner
+from segment_samples import discs, head_of, maps_of, model_of, near_the_seed
 
-from virtues_core.cli import segment, train_head
-from virtues_core.errors import CheckpointError, ConfigError, InputError, ReadError, VirtuesError
+from virtues_core.errors import CheckpointError, ConfigError, InputError
 from virtues_core.image import MultiplexImage
 from virtues_core.infer import Runner, prepare_image, segment_cells
 from virtues_core.infer import segment as segment_module
 from virtues_core.infer.instances import find_instances
 from virtues_core.infer.planes import Canvas
-from virtues_core.markers import MarkerEmbeddings, Panel
 from virtues_core.model import (
     Checkpoint,
     Head,
-    ModelConfig,
-    SegmentationHead,
-    VirTues,
     load_checkpoint,
     load_head,
     save_checkpoint,
     save_head,
 )
 from virtues_core.model.head_file import HEAD_FILE
-from virtues_core.model.segmentation_head import CELL_TYPES, PixelClassifier
-from virtues_core.read import read_image, read_labels, write_labels, write_ome_tiff
+from virtues_core.model.segmentation_head import CELL_TYPES
 from virtues_core.simulate import SimulatedTissue, simulate_tissue
 from virtues_core.train.head import HeadConfig, LabelledImage, relative_depth
 from virtues_core.train.head import train_head as train
-
-
-def model_of(tissue: SimulatedTissue | MultiplexImage) -> Checkpoint:
-    """A small model of random weights that a head can look into."""
-    keys = [key for key in Panel.from_names(tissue.channels).keys if key is not None]
-    config = ModelConfig(
-        model_dim=32, feedforward_dim=32, num_heads=2, encoder_pattern="hvhv", decoder_pattern="f"
-    )
-    torch.manual_seed(0)
-    model = VirTues(config).eval().requires_grad_(requires_grad=False)
-    return Checkpoint(model, config, MarkerEmbeddings.stand_in(dict.fromkeys(keys)))
-
-
-def head_of(checkpoint: Checkpoint, cell_types: tuple[str, ...] = CELL_TYPES) -> Head:
-    torch.manual_seed(0)
-    network = SegmentationHead(checkpoint.config, cell_types=len(cell_types)).eval()
-    return Head(network.requires_grad_(requires_grad=False), cell_types)
-
-
-def discs(shape: tuple[int, int]) -> np.ndarray:
-    """Cells of radius 7 px, 20 px apart, in rows that are shifted."""
-    labels = np.zeros(shape, np.int32)
-    y, x = np.indices(shape)
-    number = 0
-    for row, cy in enumerate(range(6, shape[0], 20)):
-        for cx in range(4 + 7 * (row % 3), shape[1], 20):
-            number += 1
-            labels[(y - cy) ** 2 + (x - cx) ** 2 <= 49] = number
-    return labels
-
-
-def maps_of(labels: np.ndarray) -> np.ndarray:
-    """(5, Y, X) what a perfect head would say: offsets to the cell's middle, spreads, depth."""
-    maps = np.zeros((5, *labels.shape))
-    for number in range(1, labels.max() + 1):
-        own = np.argwhere(labels == number)
-        offset = (own.mean(axis=0) - own) / 4  # InstanSeg's unit is 4 px
-        share = np.clip(offset / 8 + 0.5, 1e-3, 1 - 1e-3)
-        maps[1][tuple(own.T)], maps[0][tuple(own.T)] = np.log(share / (1 - share)).T
-    maps[4] = 15 * (relative_depth(labels) - 0.5)
-    return maps
-
-
-def near_the_seed() -> PixelClassifier:
-    """A pixel whose embedding is within about 2 px of the seed's is of the seed's cell."""
-    classifier = PixelClassifier()
-    with torch.no_grad():
-        for parameter in classifier.parameters():
-            parameter.zero_()
-        for i, (axis, sign) in enumerate([(0, 1), (0, -1), (1, 1), (1, -1)]):
-            classifier.fc1.weight[i, axis] = sign
-            classifier.fc2.weight[i, i] = 1
-            classifier.fc3.weight[0, i] = -20
-        classifier.fc3.bias.fill_(10)
-    return classifier
 
 
 def canvas(maps: np.ndarray) -> Canvas:
@@ -267,6 +203,19 @@ def test_training_on_masks_brings_out_the_cells() -> None:
     assert abs(len(found.area_px) - truth.max()) < 0.2 * truth.max()
 
 
+def test_a_crop_without_background_teaches_no_instances_but_breaks_nothing() -> None:
+    tissue = simulate_tissue("imc-tumour", (128, 128), seed=3)
+    checkpoint = model_of(tissue)
+    data = labelled(tissue, checkpoint)
+    data = replace(data, labels=np.ones_like(data.labels))
+    losses: list[float] = []
+    recipe = HeadConfig(steps=1, batch_size=2, tile_px=32)
+    types = 1 + int(data.classes.max())
+    train(recipe, checkpoint.model, [data], types, on_step=lambda step, loss: losses.append(loss))
+    assert len(losses) == 1
+    assert np.isfinite(losses).all()
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -295,118 +244,3 @@ def test_data_that_cannot_train_a_head() -> None:
         train(HeadConfig(tile_px=136), checkpoint.model, [data], 2)
     with pytest.raises(ConfigError, match="a multiple of 8 px"):
         train(HeadConfig(tile_px=36), checkpoint.model, [data], 2)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image with masks and types, and a checkpoint, as files."""
-    folder = tmp_path_factory.mktemp("segment")
-    tissue = simulate_tissue("imc-tumour", (128, 136), seed=3)
-    write_ome_tiff(folder / "image.ome.tiff", tissue.pixels, tissue.channels, (1.0, 2.0))
-    write_labels(folder / "cells.tif", tissue.cell_mask)
-    write_labels(folder / "small.tif", tissue.cell_mask[:100])
-    tissue.cells[["cell_id", "cell_type"]].to_csv(folder / "types.csv", index=False)
-    save_checkpoint(model_of(tissue), folder / "model")
-    return folder
-
-
-def call(*args: object) -> str:
-    app = typer.Typer()
-    app.callback()(lambda: None)
-    segment.register(app)
-    train_head.register(app)
-    result = CliRunner().invoke(app, [str(arg) for arg in args])
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-def test_a_head_is_trained_and_used_by_commands(folder: Path) -> None:
-    head = folder / "head.safetensors"
-    said = call(
-        "train-head", folder / "image.ome.tiff", "--masks", folder / "cells.tif", "--types",
-        folder / "types.csv", "--checkpoint", folder / "model", "--out", head, "--steps", 3,
-        "--batch-size", 2, "--tile", 32, "--device", "cpu",
-    )  # fmt: skip
-    types = sorted(set(pd.read_csv(folder / "types.csv")["cell_type"]))
-    assert f"None, {', '.join(types)}" in said
-    model = load_checkpoint(folder / "model")
-    assert load_head(model, head).cell_types == ("None", *types)
-
-    trained = load_head(model, head)
-    with torch.no_grad():
-        model.model.encoder.summary_token += 1
-    with pytest.raises(CheckpointError, match=f"of another .{trained.signature}"):
-        segment_cells(read_image(folder / "image.ome.tiff"), None, model, trained)
-    with torch.no_grad():  # three steps find no cell: let every pixel be a seed's, of one type
-        trained.network.decoder.decoder.decoder0_header[2].bias[4] += 20
-        trained.network.decoder_phenotypes.decoder.decoder0_header[2].bias[2] += 50
-    save_head(trained, head)
-    said = call(
-        "segment", folder / "image.ome.tiff", "--checkpoint", folder / "model", "--head", head,
-        "--out", folder / "labels.tif", "--types", folder / "found.csv", "--device", "cpu",
-    )  # fmt: skip
-    labels = read_labels(folder / "labels.tif", shape=(128, 136))
-    table = pd.read_csv(folder / "found.csv")
-    assert list(table) == [
-        "cell_id", "cell_type", "cell_type_probability", "y_px", "x_px", "area_px",
-    ]  # fmt: skip
-    assert len(table) == labels.max() > 0
-    assert set(table["cell_type"]) == {types[1]}
-    assert table["area_px"].tolist() == np.bincount(labels.ravel())[1:].tolist()
-    assert f"{types[1]}: {len(table)}" in said
-    assert read_image(folder / "labels.tif").pixel_size_um == (1.0, 2.0)
-
-
-def test_without_types_every_cell_is_a_cell(folder: Path) -> None:
-    call(
-        "train-head", folder / "image.ome.tiff", "--masks", folder / "cells.tif",
-        "--checkpoint", folder / "model", "--out", folder / "plain.safetensors", "--steps", 1,
-        "--batch-size", 2, "--tile", 32, "--device", "cpu",
-    )  # fmt: skip
-    found = load_head(load_checkpoint(folder / "model"), folder / "plain.safetensors")
-    assert found.cell_types == ("None", "Cell")
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "said"),
-    [
-        (["--masks", "small.tif"], ReadError, r"size \(128, 136\).*found \(100, 136\)"),
-        (["--masks", "cells.tif", "cells.tif"], InputError, "masks as images, found 2 and 1"),
-        (["--masks", "none*.tif"], InputError, "nothing at 'none"),
-        (["--masks", "cells.tif", "--types", "cells.tif"], ReadError, "columns cell_id and"),
-        (["--masks", "cells.tif", "--types", "twice.csv"], ReadError, "names a cell twice"),
-        (["--masks", "cells.tif", "--steps", "0"], ConfigError, "1 or more, found 0"),
-    ],
-)
-def test_mistakes_in_training_leave_the_old_head_alone(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, options: list[str],
-    error: type[VirtuesError], said: str,
-) -> None:  # fmt: skip
-    monkeypatch.chdir(folder)
-    Path("twice.csv").write_text("cell_id,cell_type\n1,a\n1,b\n")
-    Path("old.safetensors").write_bytes(b"precious")
-    with pytest.raises(error, match=said):
-        call("train-head", "image.ome.tiff", "--checkpoint", "model", "--out", "old.safetensors",
-             "--device", "cpu", *options)  # fmt: skip
-    assert Path("old.safetensors").read_bytes() == b"precious"
-
-
-def test_segment_needs_a_head(folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="expected a segmentation head, found none"):
-        call("segment", folder / "image.ome.tiff", "--checkpoint", folder / "model", "--out",
-             folder / "no.tif", "--device", "cpu")  # fmt: skip
-    assert not (folder / "no.tif").exists()
-    checkpoint = load_checkpoint(folder / "model")
-    with pytest.raises(InputError, match="1 to 128 px, found 129"):
-        segment_cells(read_image(folder / "image.ome.tiff"), None, checkpoint,
-                      head_of(checkpoint), stride_px=129)  # fmt: skip
-
-
-def test_defaults_are_those_of_the_functions() -> None:
-    recipe = HeadConfig()
-    assert (recipe.steps, recipe.batch_size, recipe.tile_px, recipe.learning_rate) == (
-        train_head.STEPS, train_head.BATCH_SIZE, train_head.TILE_PX, train_head.LEARNING_RATE,
-    )  # fmt: skip
-    assert inspect.signature(segment_cells).parameters["stride_px"].default == segment.STRIDE_PX

@@ -300,7 +300,8 @@ def _loss(
     first = logits.shape[1] - head.decoder_phenotypes.channels
     instances, types = logits[:, :first], logits[:, first:]
     with warnings.catch_warnings(action="ignore"):  # of what InstanSeg still calls
-        loss: Tensor = processor(instances, labels[:, None].long())
+        # where no crop has both cells and background it gives a map of zeros
+        loss: Tensor = processor(instances, labels[:, None].long()).sum()
     seeds = (instances[:, -1] - SEED_SCALE * (depth - 0.5)).abs().mean()
     total: Tensor = loss + seeds + cross_entropy(types, classes.long())
     return total
