@@ -211,6 +211,8 @@ class CellTyping(QObject):
         self.clicked = {row: own for row, own in self.clicked.items() if own != name}
         self._turn += 1
         self.types, self.view, self._offers, self.offered = None, None, [], None
+        if self._cells is not None:
+            self._form.summary.setText(f"{len(self._cells):,} cells.")
         self._turns.begin(self._show_marks(remove_types=True))
 
     def _rename(self, old: str, new: str) -> None:
@@ -236,8 +238,9 @@ class CellTyping(QObject):
         if isinstance(outcome, VirtuesError):
             self._form.problem.say(str(outcome))
             return
+        if outcome.view.types is not self.types:
+            self._offers, self.offered = list(outcome.offers), None
         self._space, self.types, self.view = outcome.space, outcome.view.types, outcome.view
-        self._offers, self.offered = list(outcome.offers), None
         if not self.types.warnings:
             self._form.problem.say("")
         self._turns.begin(self._show_types(outcome.view))
@@ -252,7 +255,7 @@ class CellTyping(QObject):
             yield
             outline(cells.layer, on=True)
             yield
-            yield from self._turns.in_two(partial(self._insert, layer, cells.layer))
+            yield from self._insert(layer, cells.layer)
         else:
             layer.colormap = type_colormap(self._colors)
             yield
@@ -283,18 +286,21 @@ class CellTyping(QObject):
         if layer is None:
             layer = new_marks_layer(cells)
             yield
-            yield from self._turns.in_two(partial(self._insert, layer))
+            yield from self._insert(layer)
         colors = self._form.table.colors
         marked = {row: colors[name] for row, name in self.clicked.items() if name in colors}
         show_marks(layer, cells, marked, self.offered)
         yield
 
-    def _insert(self, layer: Any, above: Any = None) -> None:
-        """Put a layer on top, or below another; the mask stays selected, for its features."""
+    def _insert(self, layer: Any, above: Any = None) -> Steps:
+        """Put a hidden layer on top, or below another, and show it; the mask stays selected."""
         layers = self._viewer.layers
-        layers.insert(layers.index(above) if above in layers else len(layers), layer)
+        at = layers.index(above) if above in layers else len(layers)
+        yield from self._turns.in_two(partial(layers.insert, at, layer))
         if self._cells is not None and self._cells.layer in layers:
             layers.selection.active = self._cells.layer
+        yield
+        yield from self._turns.in_two(partial(_show, layer))
 
     def _recolor(self) -> Steps:
         layer = None if self._cells is None else types_layer(self._viewer, self._cells.image)
@@ -309,6 +315,10 @@ class CellTyping(QObject):
         if counts:
             total = sum(counts.values())
             self._form.summary.setText(f"{total:,} cells, {counts[UNSURE]:,} of them unsure.")
+
+
+def _show(layer: Any) -> None:
+    layer.visible = True
 
 
 @dataclass(frozen=True, eq=False)
