@@ -3,14 +3,29 @@
 import glob
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from typer.core import TyperCommand
 
 from virtues_core.errors import DeviceError, InputError
 
 if TYPE_CHECKING:
     from virtues_core.model import Checkpoint
+
+ImagePath = Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file or folder.")]
+ImageName = Annotated[
+    str | None, typer.Option("--image", help="Which one, in a file of several images.")
+]
+PanelFile = Annotated[
+    Path | None,
+    typer.Option("--panel", help="Panel CSV: what its channels are; else from their names."),
+]
+CheckpointName = Annotated[
+    str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
+]
+DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+TilesAtOnce = Annotated[int, typer.Option("--batch-size", help="Tiles at once.")]
 
 
 class FitCommand(TyperCommand):
@@ -115,8 +130,6 @@ def device_named(name: str) -> str:
 def tile_progress(done: int, total: int) -> None:
     """Count the tiles, where a person watches."""
     import sys
-
-    import typer
 
     if sys.stderr.isatty():
         typer.echo(f"\rtile {done} of {total}", err=True, nl=done == total)

@@ -5,6 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtues_core.cli._options import (
+    CheckpointName,
+    DeviceName,
+    ImageName,
+    ImagePath,
+    PanelFile,
+    TilesAtOnce,
+)
 from virtues_core.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def attention(
-    path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file or folder.")],
+    path: ImagePath,
     out: Annotated[Path, typer.Option("--out", help="Folder to write into.")],
     region: Annotated[
         Path | None,
@@ -37,18 +45,11 @@ def attention(
         Path | None,
         typer.Option("--classifier", help="Of virtues annotate fit: types at the point."),
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
-    ] = "demo",
-    image: Annotated[
-        str | None, typer.Option("--image", help="Which one, in a file of several images.")
-    ] = None,
-    panel: Annotated[
-        Path | None,
-        typer.Option("--panel", help="Panel CSV: what its channels are; else from their names."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Tiles at once.")] = 8,
+    checkpoint: CheckpointName = "demo",
+    image: ImageName = None,
+    panel: PanelFile = None,
+    device: DeviceName = "auto",
+    batch_size: TilesAtOnce = 8,
 ) -> None:
     """Score each marker in regions (markers.csv), or tell what counts at a point.
 

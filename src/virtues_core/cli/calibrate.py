@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from virtues_core.cli._options import DeviceName
+
 
 def register(app: typer.Typer) -> None:
     """Add ``calibrate`` to the command line."""
@@ -26,7 +28,7 @@ def calibrate(
         typer.Option("--trained-on", help="It was trained on them: the card says so."),
     ] = False,
     tiles: Annotated[int, typer.Option("--tiles", help="Tiles of each image.")] = 1,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    device: DeviceName = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Draws tiles and what is hidden.")] = 0,
 ) -> None:
     """Fit the 80 % intervals of a checkpoint on images, best on many, and keep them in it."""

@@ -6,6 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtues_core.cli._options import (
+    CheckpointName,
+    DeviceName,
+    ImageName,
+    ImagePath,
+    PanelFile,
+    TilesAtOnce,
+)
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -25,26 +34,19 @@ def register(app: typer.Typer) -> None:
 
 
 def embed(
-    path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file or folder.")],
+    path: ImagePath,
     out: Annotated[Path, typer.Option("--out", help="The .h5ad or .zarr to write (AnnData).")],
     cells: Annotated[
         Path | None, typer.Option("--cells", help="Mask of the cells; a data set may have its own.")
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
-    ] = "demo",
+    checkpoint: CheckpointName = "demo",
     stride: Annotated[
         int | None,
         typer.Option("--stride", help="Step from tile to tile, px. Cells 42, niches, tissue 128."),
     ] = None,
     level: Annotated[str, typer.Option("--level", help="cell, niche or tissue.")] = "cell",
-    image: Annotated[
-        str | None, typer.Option("--image", help="Which one, in a file of several images.")
-    ] = None,
-    panel: Annotated[
-        Path | None,
-        typer.Option("--panel", help="Panel CSV: what its channels are; else from their names."),
-    ] = None,
+    image: ImageName = None,
+    panel: PanelFile = None,
     markers: Annotated[
         str,
         typer.Option(
@@ -68,8 +70,8 @@ def embed(
             "the output until it is written, so that a run that was stopped goes on.",
         ),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Tiles at once.")] = 8,
+    device: DeviceName = "auto",
+    batch_size: TilesAtOnce = 8,
 ) -> None:
     """Compute tokens of cells, niches or the tissue, with mean intensities and places."""
     from virtues_core.cli._options import open_checkpoint

@@ -6,17 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virtues_core.cli._options import FitCommand
+from virtues_core.cli._options import CheckpointName, DeviceName, FitCommand, TilesAtOnce
 
 if TYPE_CHECKING:
     from virtues_core.evaluate import Encoder, ProbeReport, ReconstructionReport
 
-_Checkpoint = Annotated[str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")]
-_Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 _Label = Annotated[str, typer.Option("--label", help="Column of metadata/cells.parquet.")]
 _Out = Annotated[Path, typer.Option("--json", help="The JSON file to write.")]
 _Stride = Annotated[int, typer.Option("--stride", help="Step from tile to tile, px.")]
-_BatchSize = Annotated[int, typer.Option("--batch-size", help="Tiles at once.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,9 +33,7 @@ def _evaluate() -> None:
 
 def reconstruction(
     paths: Annotated[list[str], typer.Argument(metavar="IMAGES...", help="Images to test on.")],
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
-    ],
+    checkpoint: CheckpointName,
     out: Annotated[Path, typer.Option("--json", help="The JSON file to write.")],
     fit: Annotated[
         list[str] | None,
@@ -50,8 +45,8 @@ def reconstruction(
     repeats: Annotated[
         int, typer.Option("--repeats", help="Visible subsets for the interval's coverage; 4, or 0.")
     ] = 0,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Tiles at once.")] = 16,
+    device: DeviceName = "auto",
+    batch_size: TilesAtOnce = 16,
     seed: Annotated[int, typer.Option("--seed", help="Draws what is hidden.")] = 0,
 ) -> None:
     """Hide and paint back: Pearson and F1 per marker over masked pixels, with the simple ways."""
@@ -80,14 +75,14 @@ def cells(
     cohort: Annotated[Path, typer.Argument(metavar="COHORT", help="A spora folder.")],
     label: _Label,
     out: _Out,
-    checkpoint: _Checkpoint = "demo",
+    checkpoint: CheckpointName = "demo",
     test_fraction: Annotated[
         float,
         typer.Option("--test-fraction", help="Share of patients, where the cohort has no split."),
     ] = 0.2,
     stride: _Stride = 42,
-    device: _Device = "auto",
-    batch_size: _BatchSize = 8,
+    device: DeviceName = "auto",
+    batch_size: TilesAtOnce = 8,
     seed: Annotated[int, typer.Option("--seed", help="Draws the patients.")] = 0,
     camae: Annotated[
         Path | None, typer.Option("--camae", help="A CA-MAE of this panel: virtues train-camae.")
@@ -113,10 +108,10 @@ def transfer(
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="One of another panel.")],
     label: _Label,
     out: _Out,
-    checkpoint: _Checkpoint = "demo",
+    checkpoint: CheckpointName = "demo",
     stride: _Stride = 42,
-    device: _Device = "auto",
-    batch_size: _BatchSize = 8,
+    device: DeviceName = "auto",
+    batch_size: TilesAtOnce = 8,
     seed: Annotated[int, typer.Option("--seed", help="Draws cells and trees.")] = 0,
 ) -> None:
     """Carry cell types from one cohort to another by the markers that both show."""
@@ -142,7 +137,7 @@ def scaling(
     batch_size: Annotated[int, typer.Option("--batch-size", help="Crops in a batch.")] = 16,
     warmup: Annotated[int, typer.Option("--warmup", help="Batches that do not count.")] = 10,
     runs: Annotated[int, typer.Option("--runs", help="Batches that count.")] = 100,
-    device: _Device = "auto",
+    device: DeviceName = "auto",
 ) -> None:
     """Measure memory x time of a forward batch, and parameters: VirTues beside CA-MAE."""
     from dataclasses import asdict

@@ -1,10 +1,11 @@
 """``virtues info``: what is in an image file."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from virtues_core.cli._options import ImageName, ImagePath
 
 if TYPE_CHECKING:
     from virtues_core.image import MultiplexImage
@@ -17,10 +18,8 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file or folder.")],
-    image: Annotated[
-        str | None, typer.Option("--image", help="Which one, in a file of several images.")
-    ] = None,
+    path: ImagePath,
+    image: ImageName = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show size, type, pixel size and channels of an image, and what each channel measures."""

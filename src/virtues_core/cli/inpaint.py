@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virtues_core.cli._options import FitCommand
+from virtues_core.cli._options import (
+    CheckpointName,
+    DeviceName,
+    FitCommand,
+    ImageName,
+    ImagePath,
+    PanelFile,
+    TilesAtOnce,
+)
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -27,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 
 def inpaint(
-    path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file or folder.")],
+    path: ImagePath,
     out: Annotated[Path, typer.Option("--out", help="The OME-TIFF to write.")],
     markers: Annotated[
         str, typer.Option("--markers", help="Channel names to hide, A,B; or to report.")
@@ -44,22 +52,15 @@ def inpaint(
             "Default: niche with --region, else marker.",
         ),
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
-    ] = "demo",
+    checkpoint: CheckpointName = "demo",
     fit: Annotated[
         list[str] | None,
         typer.Option("--fit", help="Other images of the cohort: paths, or a pattern in quotes."),
     ] = None,
-    image: Annotated[
-        str | None, typer.Option("--image", help="Which one, in a file of several images.")
-    ] = None,
-    panel: Annotated[
-        Path | None,
-        typer.Option("--panel", help="Panel CSV: what its channels are; else from their names."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Tiles at once.")] = 8,
+    image: ImageName = None,
+    panel: PanelFile = None,
+    device: DeviceName = "auto",
+    batch_size: TilesAtOnce = 8,
     repeats: Annotated[
         int,
         typer.Option("--repeats", help="Visible subsets for the interval; 0 is quickest."),

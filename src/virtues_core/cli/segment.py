@@ -5,6 +5,15 @@ from typing import Annotated
 
 import typer
 
+from virtues_core.cli._options import (
+    CheckpointName,
+    DeviceName,
+    ImageName,
+    ImagePath,
+    PanelFile,
+    TilesAtOnce,
+)
+
 STRIDE_PX = 96
 """Default of `segment_cells`, which takes PyTorch to import; a test holds it to that."""
 
@@ -15,30 +24,23 @@ def register(app: typer.Typer) -> None:
 
 
 def segment(
-    path: Annotated[Path, typer.Argument(metavar="IMAGE", help="An image file or folder.")],
+    path: ImagePath,
     out: Annotated[Path, typer.Option("--out", help="The label image to write, TIFF.")],
     types: Annotated[
         Path | None, typer.Option("--types", help="CSV to write: each cell's type, place, area.")
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
-    ] = "demo",
+    checkpoint: CheckpointName = "demo",
     head: Annotated[
         Path | None,
         typer.Option("--head", help="Segmentation head; else the one beside the checkpoint."),
     ] = None,
-    image: Annotated[
-        str | None, typer.Option("--image", help="Which one, in a file of several images.")
-    ] = None,
-    panel: Annotated[
-        Path | None,
-        typer.Option("--panel", help="Panel CSV: what its channels are; else from their names."),
-    ] = None,
+    image: ImageName = None,
+    panel: PanelFile = None,
     stride: Annotated[
         int, typer.Option("--stride", help="Step from tile to tile, px: 128 without overlap.")
     ] = STRIDE_PX,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Tiles at once.")] = 8,
+    device: DeviceName = "auto",
+    batch_size: TilesAtOnce = 8,
 ) -> None:
     """Find cells and their types with a segmentation head (sp31 and sp32 have one)."""
     from collections import Counter

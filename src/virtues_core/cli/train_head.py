@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from virtues_core.cli._options import spread
+from virtues_core.cli._options import CheckpointName, DeviceName, spread
 from virtues_core.errors import InputError, ReadError
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ def train_head(
         list[str] | None,
         typer.Option("--types", help="Their cell types, in that order: CSV cell_id, cell_type."),
     ] = None,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", help="Folder, file, hub name, or demo.")
-    ] = "demo",
+    checkpoint: CheckpointName = "demo",
     panel: Annotated[
         Path | None,
         typer.Option("--panel", help="Panel CSV: what channels are; else from their names."),
@@ -57,7 +55,7 @@ def train_head(
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", help="Highest learning rate.")
     ] = LEARNING_RATE,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")] = "auto",
+    device: DeviceName = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Draws weights and crops.")] = 0,
 ) -> None:
     """Train a segmentation head for a checkpoint; without types every cell is a "Cell"."""
