@@ -82,6 +82,8 @@ def _write(viewer: "Viewer", dock: "InpaintDock", images: QWidget, folder: Path)
     dock.side_by_side.setChecked(False)
     dock.view.step_aside()
     images.raise_()
+    while dock.view.arranging:
+        _pause(50)
     _pause(500)
     _shoot(viewer, folder / "images.png", canvas_only=False)
 

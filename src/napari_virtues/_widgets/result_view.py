@@ -64,6 +64,11 @@ class ResultView(QObject):
         self._form.side_by_side.setChecked(True)
         self._form.table.choose(result.scores[0].channel)
 
+    @property
+    def arranging(self) -> bool:
+        """Whether layers are still being put where they belong."""
+        return self._turns.busy
+
     def step_aside(self) -> None:
         """Make room for another run: show the image as before, without the last result."""
         self._form.side_by_side.setChecked(False)

@@ -38,6 +38,11 @@ class Turns:
         self._steps = steps
         self._timer.start()
 
+    @property
+    def busy(self) -> bool:
+        """Whether steps are left."""
+        return bool(self._timer.isActive())
+
     def in_two(self, change: Callable[[], Any]) -> Steps:
         """Change something that takes long; it is drawn in the next turn, not in the same."""
         window = self._widget.window()
