@@ -8,8 +8,13 @@ from virtues_core.cohort import (
     SimulatedClicker,
     TokenSpace,
     Typed,
+    annotate,
+    classifier_of_clicks,
     click_rounds,
+    fit_classifier,
     least_sure,
+    load_classifier,
+    save_classifier,
     type_all,
 )
 from virtues_core.cohort.classify import train
@@ -68,7 +73,7 @@ def test_least_sure_first_then_far_apart() -> None:
     values = np.array([[0.0], [0.1], [5.0], [5.1], [9.0], [20.0]], np.float32)
     chance = np.array([0.5, 0.51, 0.52, 0.53, 0.54, 1.0], np.float32)
     typed = Typed(("a", "b"), np.stack([chance, 1 - chance], 1))
-    space = TokenSpace(values)
+    space = TokenSpace(values, np.zeros(1, np.float32), np.ones(1, np.float32))
     assert least_sure(space, typed, 3).tolist() == [0, 5, 4]
     skip = np.array([0, 0, 0, 0, 0, 1], bool)
     assert least_sure(space, typed, 3, skip=skip).tolist() == [0, 4, 2]
@@ -76,6 +81,35 @@ def test_least_sure_first_then_far_apart() -> None:
     assert least_sure(space, typed, 9, labelled=[0, 4]).tolist() == [1, 5, 2, 3]
     assert least_sure(space, typed, 2, labelled=range(6)).tolist() == []
     assert least_sure(space, typed, 0).tolist() == []
+
+
+@pytest.mark.parametrize("types", [TYPES, TYPES[:2]])
+def test_a_saved_classifier_says_what_the_clicks_say(types, tmp_path) -> None:
+    made = table(300, spread=1.6, types=types)
+    made.obsm["X_virtues"] = made.obsm["X_virtues"] * np.logspace(-1, 1, 12, dtype=np.float32) + 7
+    made.obsm["X_virtues"][:, 3] = 5  # the same in all cells
+    truth = made.obs["phenotype"].to_numpy(str)
+    rows = SimulatedClicker(truth).first(4)
+    made.obs["clicked"] = None
+    made.obs.loc[made.obs.index[rows], "clicked"] = truth[rows]
+    save_classifier(classifier_of_clicks(made, "clicked"), tmp_path / "clicks.skops")
+    typed = type_all(TokenSpace.of(made.obsm["X_virtues"]), rows, truth[rows])
+    found = annotate(made, load_classifier(tmp_path / "clicks.skops"), unsure_below=0.9)
+    others = np.setdiff1d(np.arange(len(made)), rows)
+    np.testing.assert_allclose(
+        found.probabilities[others], typed.probabilities[others], rtol=1e-3, atol=1e-5
+    )
+    as_they_are = fit_classifier([made], "clicked", "logistic", least_cells=1).classifier
+    other = annotate(made, as_they_are).probabilities[others]
+    assert np.abs(other - typed.probabilities[others]).max() > 0.05
+
+
+def test_a_classifier_needs_clicks_of_two_types() -> None:
+    made = table(60)
+    made.obs["clicked"] = None
+    made.obs.loc[made.obs.index[:2], "clicked"] = "B"
+    with pytest.raises(InputError, match="two classes in 'clicked'"):
+        classifier_of_clicks(made, "clicked")
 
 
 def test_only_cells_with_small_margins_are_offered(cells) -> None:

@@ -176,7 +176,7 @@ def _table(embedding: "Embedding", clicked: Mapping[int, str]) -> "AnnData":
 
 
 def _fitted(table: "AnnData") -> "Classifier":
-    from virtues_core.cohort import fit_classifier
+    from virtues_core.cohort import classifier_of_clicks
 
     if CLICKED not in table.obs:
         message = (
@@ -184,7 +184,7 @@ def _fitted(table: "AnnData") -> "Classifier":
             "image, then save"
         )
         raise InputError(message)
-    return fit_classifier([table], CLICKED, "logistic", least_cells=1).classifier
+    return classifier_of_clicks(table, CLICKED)
 
 
 def _annotation(types: CellTypes, unsure_below: float) -> "Annotation":

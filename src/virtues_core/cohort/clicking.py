@@ -7,16 +7,21 @@ et al. 2001, "Active hidden Markov models for information extraction" (margin); 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.cohort import classify
+from virtues_core.cohort.annotate import Classifier, fit_classifier
 from virtues_core.cohort.classify import Labels
 from virtues_core.cohort.scores import TypingScores, score
+from virtues_core.cohort.table import labels, tokens
 from virtues_core.errors import InputError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 POOL = 3
 """Cells with small margins that are looked at for each one that is offered."""
@@ -30,6 +35,10 @@ class TokenSpace:
 
     values: NDArray[np.float32]
     """(N, D)."""
+    mean: NDArray[np.float32]
+    """(D,) of the tokens."""
+    std: NDArray[np.float32]
+    """(D,) of the tokens; 1 where a value is the same in all cells."""
 
     @classmethod
     def of(cls, tokens: NDArray[np.float32]) -> "TokenSpace":
@@ -45,7 +54,8 @@ class TokenSpace:
             message = "expected cells to type, found none. Open a mask with cells."
             raise InputError(message)
         mean, std = tokens.mean(0), tokens.std(0)
-        return cls(((tokens - mean) / np.where(std > 0, std, 1)).astype(np.float32))
+        std = np.where(std > 0, std, 1)
+        return cls(((tokens - mean) / std).astype(np.float32), mean, std)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -107,6 +117,34 @@ def type_all(space: TokenSpace, rows: Sequence[int], labels: Sequence[str]) -> T
     found = classify.probabilities(probe, space.values)
     found[places] = names[:, None] == probe.classes_[None, :]
     return Typed(tuple(map(str, probe.classes_)), found)
+
+
+def classifier_of_clicks(table: "AnnData", label: str) -> Classifier:
+    """Give what `type_all` learns from some labelled cells, as a classifier for other tables.
+
+    Of this table's cells it says what `type_all` says, apart from the labelled ones, which are
+    there what they were labelled. Tokens of other tables are standardised as those here.
+
+    Parameters
+    ----------
+    table
+        As `virtues embed` writes it, of all cells of the image.
+    label
+        Column of ``obs``; most cells have no label there.
+
+    Raises
+    ------
+    InputError
+        Labels of fewer than two classes, or no tokens.
+    """
+    classifier = fit_classifier([table], label, "logistic", least_cells=1).classifier
+    space = TokenSpace.of(tokens(table))
+    names, known = labels(table, label)
+    probe = _fitted(space.values[known], names[known])
+    # w · (x - mean) / std + b, written as a regression on x itself
+    probe.coef_ = probe.coef_ / space.std
+    probe.intercept_ = probe.intercept_ - probe.coef_ @ space.mean
+    return replace(classifier, estimator=probe)
 
 
 def _fitted(values: NDArray[np.float32], names: Labels) -> Any:
