@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
 
+from cells_mouse import choose, click_image, column, inside, press
 from cells_samples import tissue_files
-from napari_virtues._widgets.type_table import CELLS, CLICKED, NAME
+from napari_virtues._widgets.type_table import CELLS, CLICKED
 from smoothness import Pulse
 from tiny_model import tiny_checkpoint
 
@@ -46,51 +46,6 @@ def dock(viewer, qtbot, tissue, checkpoint):
     dock.model.choose(str(checkpoint))
     qtbot.wait(300)
     return dock
-
-
-def press(qtbot, dock, button):
-    """Click a button, once it is seen."""
-    dock.ensureWidgetVisible(button)
-    qtbot.wait(20)
-    assert button.isEnabled()
-    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
-
-
-def on_canvas(viewer, y, x):
-    """Where a place (world coordinates) is on the canvas."""
-    height, width = viewer.canvas.size
-    _, at_y, at_x = viewer.scene.camera.center
-    zoom = viewer.scene.camera.zoom
-    return QPoint(round(width / 2 + (x - at_x) * zoom), round(height / 2 + (y - at_y) * zoom))
-
-
-def click_image(viewer, qtbot, y, x):
-    native = viewer.window._qt_viewer.canvas.native
-    where = on_canvas(viewer, y, x)
-    assert native.rect().contains(where)
-    qtbot.mouseMove(native, where)
-    qtbot.mouseClick(native, Qt.MouseButton.LeftButton, pos=where)
-    qtbot.wait(60)
-
-
-def inside(labels, label):
-    """Give a pixel (y, x) well within a cell."""
-    y, x = np.nonzero(labels == label)
-    nearest = np.argmin((y - y.mean()) ** 2 + (x - x.mean()) ** 2)
-    return int(y[nearest]), int(x[nearest])
-
-
-def choose(qtbot, dock, name):
-    box = dock.table.visualItemRect(dock.table.item(dock.table.names.index(name), NAME))
-    qtbot.mouseClick(dock.table.viewport(), Qt.MouseButton.LeftButton, pos=box.center())
-    assert dock.table.chosen == name
-
-
-def column(dock, number):
-    return {
-        name: int(dock.table.item(row, number).text().replace(",", "") or -1)
-        for row, name in enumerate(dock.table.names)
-    }
 
 
 @pytest.fixture
