@@ -21,6 +21,7 @@ COMMANDS = (
     "segment",
     "train_head",
     "annotate",
+    "cluster",
     "evaluate",
     "pretrain",
     "calibrate",
