@@ -1,4 +1,4 @@
-"""``virtues embed``: tokens of the cells, niches or the tissue of an image, as AnnData."""
+"""``virtues embed``: tokens of the cells, niches or the tissue of an image, in a file."""
 
 import shutil
 from pathlib import Path
@@ -35,7 +35,14 @@ def register(app: typer.Typer) -> None:
 
 def embed(
     path: ImagePath,
-    out: Annotated[Path, typer.Option("--out", help="The .h5ad or .zarr to write (AnnData).")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="What to write: AnnData (.h5ad, .zarr), or SpatialData (.sdata.zarr) with the "
+            "image and the mask, where that extra is installed.",
+        ),
+    ],
     cells: Annotated[
         Path | None, typer.Option("--cells", help="Mask of the cells; a data set may have its own.")
     ] = None,
@@ -77,11 +84,18 @@ def embed(
     from virtues_core.cli._options import open_checkpoint
     from virtues_core.infer import EmbedRequest
     from virtues_core.infer import embed as compute
+    from virtues_core.infer.spatialdata import (
+        check_spatialdata,
+        is_spatialdata,
+        write_spatialdata,
+    )
     from virtues_core.infer.token_table import check_level, check_suffix
     from virtues_core.markers import Panel
     from virtues_core.read import open_labels, read_image
 
     check_suffix(out)
+    if is_spatialdata(out):
+        check_spatialdata()
     request = EmbedRequest(level=check_level(level), stride_px=stride, batch_size=batch_size)
     opened = read_image(path, image)
     known = _Known(path, opened.name)
@@ -105,7 +119,10 @@ def embed(
         cache=kept,
         on_tile=_progress,
     )
-    found.write(out)
+    if is_spatialdata(out):
+        write_spatialdata(out, found, opened, mask)
+    else:
+        found.write(out)
     if cache is None:
         shutil.rmtree(kept, ignore_errors=True)
     typer.echo(told(found, out))

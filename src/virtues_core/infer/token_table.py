@@ -150,6 +150,10 @@ class Embedding:
         """Give everything in memory as AnnData, laid out as the module says."""
         return self._table(np.asarray(self.intensities), np.asarray(self.tokens))
 
+    def lazy_anndata(self) -> "AnnData":
+        """Give AnnData as `to_anndata` does, whose large tables are read when they are written."""
+        return self._table(_lazy(self.intensities), _lazy(self.tokens))
+
     def write(self, path: Path | str) -> None:
         """Write AnnData as ``.h5ad`` or ``.zarr``, by the path's suffix, a block at a time.
 
@@ -163,7 +167,7 @@ class Embedding:
         path = check_suffix(path)
         import dask
 
-        table = self._table(_lazy(self.intensities), _lazy(self.tokens))
+        table = self.lazy_anndata()
         with replacing(path) as new, dask.config.set(scheduler="synchronous"):
             if path.suffix == ".h5ad":
                 table.write_h5ad(new)
