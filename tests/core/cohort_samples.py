@@ -35,7 +35,10 @@ def table(
         },
         index=[str(i) for i in range(cells)],
     )
-    var = pd.DataFrame({"accession": list(panel)}, index=[f"c{i}" for i in range(len(panel))])
+    var = pd.DataFrame(
+        {"accession": list(panel), "key": list(panel), "in_model": True},
+        index=[f"c{i}" for i in range(len(panel))],
+    )
     made = AnnData(X=rng.random((cells, len(panel))).astype(np.float32), obs=obs, var=var)
     made.obsm["X_virtues"] = tokens.astype(np.float32)
     made.uns["virtues"] = {

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from cohort_samples import TYPES, table
+from cohort_samples import PANEL, TYPES, table
 
 from virtues_core.cohort import (
     SimulatedClicker,
@@ -14,12 +14,13 @@ from virtues_core.cohort import (
     fit_classifier,
     least_sure,
     load_classifier,
+    log_intensities,
     save_classifier,
     type_all,
 )
 from virtues_core.cohort.classify import train
 from virtues_core.cohort.scores import score
-from virtues_core.errors import InputError
+from virtues_core.errors import InputError, MarkerError
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,30 @@ def test_tokens_are_standardised_once() -> None:
     assert (space.values[:, 2] == 0).all()
     with pytest.raises(InputError, match="found none"):
         TokenSpace.of(tokens[:0])
+
+
+def test_intensities_weigh_as_much_as_tokens() -> None:
+    made = table(spread=3)
+    tokens, means = made.obsm["X_virtues"], made.X * [9, 1, 4, 0]
+    space = TokenSpace.of(tokens, log_intensities(means, made.var, PANEL))
+    assert space.values.shape == (240, 12 + 4)
+    np.testing.assert_array_equal(space.values[:, :12], TokenSpace.of(tokens).values)
+    logs = np.log1p(means[:, :3])
+    expected = (logs - logs.mean(0)) / logs.std(0) * np.sqrt(12 / 4)
+    np.testing.assert_allclose(space.values[:, 12:15], expected, atol=1e-4)
+    assert (space.values[:, 15] == 0).all()  # the same in all cells
+
+
+def test_channels_of_one_marker_are_averaged() -> None:
+    var = table(9).var.assign(key=["P01732", "P11836", "P01732", "P11836"])
+    var["in_model"] = [True, True, True, False]
+    means = np.expm1(np.arange(8, dtype=np.float32).reshape(2, 4) / 4)
+    found = log_intensities(means, var, ("P11836", "P01732"))
+    np.testing.assert_allclose(found * 4, [[1, 1], [5, 5]], atol=1e-5)
+    with pytest.raises(MarkerError, match=r"of 2 markers, found none of P06731\. Use an image"):
+        log_intensities(means, var, ("P06731", "P01732"))
+    with pytest.raises(InputError, match="found no key"):
+        log_intensities(means, var[["in_model"]], ("P01732",))
 
 
 def test_all_cells_are_typed_from_six(cells) -> None:
@@ -93,7 +118,9 @@ def test_a_saved_classifier_says_what_the_clicks_say(types, tmp_path) -> None:
     made.obs["clicked"] = None
     made.obs.loc[made.obs.index[rows], "clicked"] = truth[rows]
     save_classifier(classifier_of_clicks(made, "clicked"), tmp_path / "clicks.skops")
-    typed = type_all(TokenSpace.of(made.obsm["X_virtues"]), rows, truth[rows])
+    intensities = log_intensities(made.X, made.var, sorted(PANEL))
+    space = TokenSpace.of(made.obsm["X_virtues"], intensities)
+    typed = type_all(space, rows, truth[rows])
     found = annotate(made, load_classifier(tmp_path / "clicks.skops"), unsure_below=0.9)
     others = np.setdiff1d(np.arange(len(made)), rows)
     np.testing.assert_allclose(
@@ -102,6 +129,8 @@ def test_a_saved_classifier_says_what_the_clicks_say(types, tmp_path) -> None:
     as_they_are = fit_classifier([made], "clicked", "logistic", least_cells=1).classifier
     other = annotate(made, as_they_are).probabilities[others]
     assert np.abs(other - typed.probabilities[others]).max() > 0.05
+    with pytest.raises(MarkerError, match="found none of P01732"):
+        annotate(table(9, panel=(*PANEL[1:], "P08575")), load_classifier(tmp_path / "clicks.skops"))
 
 
 def test_a_classifier_needs_clicks_of_two_types() -> None:

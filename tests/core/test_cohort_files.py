@@ -37,12 +37,22 @@ def test_a_classifier_comes_back_whole(classifier, tmp_path) -> None:
     save_classifier(classifier, path)
     back = load_classifier(path)
     for field in ("method", "label", "classes", "level", "checkpoint", "signature", "panel",
-                  "width", "cells"):  # fmt: skip
+                  "width", "cells", "markers"):  # fmt: skip
         assert getattr(back, field) == getattr(classifier, field)
     new = table(seed=7)
     np.testing.assert_array_equal(
         annotate(new, back).probabilities, annotate(new, classifier).probabilities
     )
+
+
+def test_a_file_from_before_intensities(classifier, tmp_path) -> None:
+    path = tmp_path / "model.skops"
+    save_classifier(classifier, path)
+    about = json.loads(skops.io.load(path, trusted=sorted(TRUSTED))["about"])
+    del about["markers"]
+    held = {"about": json.dumps(about | {"format": 1}), "estimator": classifier.estimator}
+    skops.io.dump(held, path)
+    assert load_classifier(path).markers == ()
 
 
 def test_no_pickle_and_no_other_type(classifier, tmp_path) -> None:
@@ -91,7 +101,8 @@ def test_parts_that_do_not_fit_each_other(classifier, tmp_path) -> None:
     for change in (
         {"width": 11},
         {"classes": ["B", "T", "mast"]},
-        {"format": 2},
+        {"format": 3},
+        {"markers": ["P01732"]},
         {"method": "logistic" if classifier.method == "forest" else "forest"},
     ):
         held = {"about": json.dumps(about | change), "estimator": classifier.estimator}

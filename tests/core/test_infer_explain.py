@@ -13,7 +13,7 @@ from test_infer_attention import with_pattern
 from typer.testing import CliRunner
 
 from virtues_core.cli import attention
-from virtues_core.cohort import fit_classifier, save_classifier
+from virtues_core.cohort import classifier_of_clicks, fit_classifier, save_classifier
 from virtues_core.errors import CheckpointError, InputError
 from virtues_core.infer import ablate_markers, checkpoint_signature, prepare_image, rollout_from
 from virtues_core.infer.place import tile_around
@@ -191,6 +191,14 @@ def test_a_point_is_explained_by_the_command(folder: Path) -> None:
     plane = found.compute()[0]
     assert plane[135, 40] == plane.max()
     assert 0.9 < plane.sum() <= 1 + 1e-5  # the last row of patches reaches over the image's end
+
+
+def test_a_classifier_that_reads_intensities_too_is_refused(folder: Path) -> None:
+    cells = table(60, signature=checkpoint_signature(load_checkpoint(folder / "model")))
+    save_classifier(classifier_of_clicks(cells, "phenotype"), folder / "clicks")
+    args = ["--checkpoint", folder / "model", "--point", "9,9", "--classifier", folder / "clicks"]
+    with pytest.raises(InputError, match="of tokens alone, found one of tokens and mean"):
+        call(folder, *args)
 
 
 @pytest.mark.parametrize(

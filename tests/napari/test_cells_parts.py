@@ -231,7 +231,8 @@ labels = np.arange(12, dtype=np.int32).reshape(3, 4)
 rows = np.arange(11)
 embedding = Embedding(
     "cell", ("cell_id", "x"), rows + 1, np.random.default_rng(0).normal(size=(11, 4)),
-    np.zeros((11, 1)), np.zeros((11, 2)), np.ones(11), pd.DataFrame(index=["CD3"]), {},
+    np.zeros((11, 1)), np.zeros((11, 2)), np.ones(11),
+    pd.DataFrame({"key": ["P07766"], "in_model": [True]}, index=["CD3"]), {"panel": ["P07766"]},
 )
 cell_features(embedding)
 found = _from_clicks(Cells(None, None, labels, embedding), None, {0: "B", 5: "T"}, ("B", "T"), 0.5)

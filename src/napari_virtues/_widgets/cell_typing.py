@@ -28,7 +28,7 @@ from napari_virtues.cells_layers import (
     types_layer,
 )
 from napari_virtues.engine import CellTypes
-from virtues_core.cohort import UNSURE, TokenSpace, Typed, least_sure, type_all
+from virtues_core.cohort import UNSURE, TokenSpace, Typed, least_sure, log_intensities, type_all
 from virtues_core.errors import InputError, VirtuesError
 
 if TYPE_CHECKING:
@@ -337,10 +337,17 @@ def _from_clicks(
     order: Sequence[str],
     unsure_below: float,
 ) -> _Outcome:
-    space = space or TokenSpace.of(np.asarray(cells.embedding.tokens))
+    space = space or _space_of(cells)
     found = type_all(space, list(clicked), list(clicked.values()))
     types = CellTypes(found.classes, found.probabilities, dict(clicked))
     return _shown(cells, space, types, order, unsure_below)
+
+
+def _space_of(cells: Cells) -> TokenSpace:
+    own = cells.embedding
+    markers = sorted({str(key) for key in own.provenance["panel"]})
+    means = np.asarray(own.intensities)
+    return TokenSpace.of(np.asarray(own.tokens), log_intensities(means, own.var, markers))
 
 
 def _shown(
@@ -350,7 +357,7 @@ def _shown(
     order: Sequence[str],
     unsure_below: float,
 ) -> _Outcome:
-    space = space or TokenSpace.of(np.asarray(cells.embedding.tokens))
+    space = space or _space_of(cells)
     known = Typed(types.classes, types.probabilities)
     offers = least_sure(space, known, OFFERED, labelled=list(types.clicked))
     view = typed_view(cells, types, order, unsure_below)

@@ -152,6 +152,8 @@ def _types(
     ------
     CheckpointError
         It was made with another checkpoint.
+    InputError
+        It reads mean intensities beside tokens.
     """
     if path is None:
         return (), None
@@ -168,6 +170,13 @@ def _types(
             f"in {str(path)!r}. Use that checkpoint, or fit a classifier on tokens of this one."
         )
         raise CheckpointError(message)
+    if found.markers:
+        message = (
+            f"expected a classifier of tokens alone, found one of tokens and mean intensities in "
+            f"{str(path)!r}. Fit one with `virtues annotate fit`, on 'cell_type_clicked' of the "
+            "cells saved from the window."
+        )
+        raise InputError(message)
     return found.classes, partial(probabilities, found.estimator)
 
 

@@ -22,7 +22,7 @@ from virtues_core.cohort.clicking import (
     type_all,
 )
 from virtues_core.cohort.scores import CalibrationBin, ClassScore, TypingScores, score
-from virtues_core.cohort.table import UNSURE, read_table, write_table
+from virtues_core.cohort.table import UNSURE, log_intensities, read_table, write_table
 
 __all__ = [
     "METHODS",
@@ -45,6 +45,7 @@ __all__ = [
     "fit_classifier",
     "least_sure",
     "load_classifier",
+    "log_intensities",
     "read_table",
     "save_classifier",
     "score",

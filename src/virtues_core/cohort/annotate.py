@@ -15,7 +15,7 @@ from virtues_core import __version__
 from virtues_core.cohort import classify
 from virtues_core.cohort.classify import Labels, Method
 from virtues_core.cohort.scores import TypingScores, score
-from virtues_core.cohort.table import UNSURE, labels, patients, provenance, tokens
+from virtues_core.cohort.table import UNSURE, features_of, labels, patients, provenance, tokens
 from virtues_core.errors import InputError, MarkerError
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class Classifier:
     """Values in a token."""
     cells: dict[str, int]
     """Labelled rows of each class."""
+    markers: tuple[str, ...] = ()
+    """Keys of those whose mean intensities it reads beside a token."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,13 +160,13 @@ def annotate(table: "AnnData", classifier: Classifier, *, unsure_below: float = 
     InputError
         Another checkpoint, level or width of tokens than the classifier was fitted on.
     MarkerError
-        The table shares fewer than three markers with it.
+        The table shares fewer than three markers with it, or lacks one whose intensity it reads.
     """
     if not 0 <= unsure_below <= 1:
         message = f"expected a probability from 0 to 1 to be sure, found {unsure_below!r}."
         raise InputError(message)
     notes = _check_fit(table, classifier)
-    found = classify.probabilities(classifier.estimator, tokens(table))
+    found = classify.probabilities(classifier.estimator, features_of(table, classifier.markers))
     best = found.argmax(1)
     probability = found[np.arange(len(found)), best]
     names = np.array(classifier.classes)[best]

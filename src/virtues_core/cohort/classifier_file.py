@@ -17,7 +17,8 @@ from virtues_core.cohort.classify import check_method
 from virtues_core.errors import InputError, ReadError
 from virtues_core.files import replacing
 
-FORMAT = 1
+FORMAT = 2
+"""1: of tokens alone."""
 TRUSTED = frozenset(
     {
         "builtins.bool",
@@ -64,6 +65,7 @@ def save_classifier(classifier: Classifier, path: Path) -> None:
         "panel": list(classifier.panel),
         "width": classifier.width,
         "cells": classifier.cells,
+        "markers": list(classifier.markers),
     }
     with replacing(Path(path)) as new:
         skops.io.dump({"about": json.dumps(about), "estimator": classifier.estimator}, new)
@@ -99,6 +101,7 @@ def load_classifier(path: Path) -> Classifier:
             panel=tuple(map(str, about["panel"])),
             width=int(about["width"]),
             cells={str(name): int(n) for name, n in about["cells"].items()},
+            markers=tuple(map(str, about["markers"] if about["format"] > 1 else ())),
         )
         sound = about["format"] <= FORMAT and _sound(classifier)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, InputError) as error:
@@ -143,7 +146,8 @@ def _types(node: Any) -> Iterator[str]:
 
 def _sound(classifier: Classifier) -> bool:
     """Say whether an estimator is what its description says, and safe to run."""
-    estimator, classes, width = classifier.estimator, classifier.classes, classifier.width
+    estimator, classes = classifier.estimator, classifier.classes
+    width = classifier.width + len(classifier.markers)
     if tuple(map(str, estimator.classes_)) != classes or estimator.n_features_in_ != width:
         return False
     if classifier.method == "logistic":

@@ -1,9 +1,11 @@
 """Types from a few clicks: type all cells from some labelled ones, and offer those to label next.
 
-Cells to offer are chosen by margin (the likeliest class against the second) and spread over the
-space of tokens, so that neighbours in it are not asked for twice. Source of the two parts: Scheffer
-et al. 2001, "Active hidden Markov models for information extraction" (margin); Sener and Savarese
-2018, "Active learning for convolutional neural networks: a core-set approach" (greedy k-centre).
+Cells are told apart by their tokens and by the mean intensities of their markers, which a few
+labels do not suffice to read out of tokens. Cells to offer are chosen by margin (the likeliest
+class against the second) and spread over that space, so that neighbours in it are not asked for
+twice. Source of the two parts: Scheffer et al. 2001, "Active hidden Markov models for information
+extraction" (margin); Sener and Savarese 2018, "Active learning for convolutional neural networks:
+a core-set approach" (greedy k-centre).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +19,7 @@ from virtues_core.cohort import classify
 from virtues_core.cohort.annotate import Classifier, fit_classifier
 from virtues_core.cohort.classify import Labels
 from virtues_core.cohort.scores import TypingScores, score
-from virtues_core.cohort.table import labels, tokens
+from virtues_core.cohort.table import features_of, labels
 from virtues_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -31,31 +33,46 @@ FIRST = 3
 
 @dataclass(frozen=True, eq=False)
 class TokenSpace:
-    """Tokens of all cells, each value with mean 0 and standard deviation 1 over them."""
+    """What tells cells apart: tokens, and mean intensities beside them, standardised."""
 
     values: NDArray[np.float32]
-    """(N, D)."""
+    """(N, D + M): (x - mean) / scale of D token values and M markers."""
     mean: NDArray[np.float32]
-    """(D,) of the tokens."""
-    std: NDArray[np.float32]
-    """(D,) of the tokens; 1 where a value is the same in all cells."""
+    """(D + M,) over all cells."""
+    scale: NDArray[np.float32]
+    """(D + M,) standard deviation over all cells, 1 where a value is the same in all; of the
+    markers divided by √(D / M), so that the few of them weigh as much as the many token values."""
 
     @classmethod
-    def of(cls, tokens: NDArray[np.float32]) -> "TokenSpace":
-        """Standardise tokens (N, D); done once, before the first click.
+    def of(
+        cls, tokens: NDArray[np.float32], intensities: NDArray[np.float32] | None = None
+    ) -> "TokenSpace":
+        """Standardise what is known of cells; done once, before the first click.
+
+        Parameters
+        ----------
+        tokens
+            (N, D).
+        intensities
+            (N, M) of markers, as `log_intensities` gives them; none for tokens alone.
 
         Raises
         ------
         InputError
-            No cell, or tokens that are not finite.
+            No cell, or values that are not finite.
         """
-        classify.check_features(tokens)
+        parts = [tokens] if intensities is None else [tokens, intensities]
+        for part in parts:
+            classify.check_features(part)
         if not len(tokens):
             message = "expected cells to type, found none. Open a mask with cells."
             raise InputError(message)
-        mean, std = tokens.mean(0), tokens.std(0)
-        std = np.where(std > 0, std, 1)
-        return cls(((tokens - mean) / std).astype(np.float32), mean, std)
+        values = np.concatenate(parts, axis=1)
+        mean, scale = values.mean(0), values.std(0)
+        scale = np.where(scale > 0, scale, 1)
+        width = tokens.shape[1]
+        scale[width:] /= np.sqrt(width / max(1, values.shape[1] - width))
+        return cls(((values - mean) / scale).astype(np.float32), mean, scale)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -123,7 +140,7 @@ def classifier_of_clicks(table: "AnnData", label: str) -> Classifier:
     """Give what `type_all` learns from some labelled cells, as a classifier for other tables.
 
     Of this table's cells it says what `type_all` says, apart from the labelled ones, which are
-    there what they were labelled. Tokens of other tables are standardised as those here.
+    there what they were labelled. Other tables are standardised as this one.
 
     Parameters
     ----------
@@ -135,16 +152,17 @@ def classifier_of_clicks(table: "AnnData", label: str) -> Classifier:
     Raises
     ------
     InputError
-        Labels of fewer than two classes, or no tokens.
+        Labels of fewer than two classes, no tokens, or channels that are not described.
     """
     classifier = fit_classifier([table], label, "logistic", least_cells=1).classifier
-    space = TokenSpace.of(tokens(table))
+    features = features_of(table, classifier.panel)
+    space = TokenSpace.of(*np.split(features, [classifier.width], axis=1))
     names, known = labels(table, label)
     probe = _fitted(space.values[known], names[known])
-    # w · (x - mean) / std + b, written as a regression on x itself
-    probe.coef_ = probe.coef_ / space.std
+    # w · (x - mean) / scale + b, written as a regression on x itself
+    probe.coef_ = probe.coef_ / space.scale
     probe.intercept_ = probe.intercept_ - probe.coef_ @ space.mean
-    return replace(classifier, estimator=probe)
+    return replace(classifier, estimator=probe, markers=classifier.panel)
 
 
 def _fitted(values: NDArray[np.float32], names: Labels) -> Any:

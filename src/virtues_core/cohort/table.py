@@ -1,12 +1,12 @@
 """Tables of cells, niches or tissues as `virtues embed` writes them, checked before they are used.
 
 One row an object: ``X`` mean intensities, ``obsm["X_virtues"]`` (N, D) tokens, ``obs`` with
-``tissue_id`` and, where known, ``patient_id``; ``uns["virtues"]`` says what the tokens were made
-with.
+``tissue_id`` and, where known, ``patient_id``; ``var`` with ``key`` and ``in_model`` says what the
+channels are, ``uns["virtues"]`` what the tokens were made with.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.cohort.classify import Labels
-from virtues_core.errors import InputError, ReadError
+from virtues_core.errors import InputError, MarkerError, ReadError
 from virtues_core.files import replacing
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 TOKENS = "X_virtues"
@@ -135,6 +136,69 @@ def tokens(table: "AnnData") -> NDArray[np.float32]:
         )
         raise InputError(message)
     return np.asarray(table.obsm[TOKENS], dtype=np.float32)
+
+
+def features_of(table: "AnnData", markers: Sequence[str]) -> NDArray[np.float32]:
+    """Give tokens and, beside them, the intensities of M markers: (N, D + M).
+
+    Raises
+    ------
+    InputError
+        There are no tokens, or channels are not described.
+    MarkerError
+        A marker that no channel shows.
+    """
+    found = tokens(table)
+    if not markers:
+        return found
+    means = np.asarray(table.X, dtype=np.float32)
+    return np.concatenate([found, log_intensities(means, table.var, markers)], axis=1)
+
+
+def log_intensities(
+    means: NDArray[np.float32], var: "pd.DataFrame", markers: Sequence[str]
+) -> NDArray[np.float32]:
+    """Give log(1 + mean intensity) of markers, as numbers to tell types by.
+
+    Parameters
+    ----------
+    means
+        (N, C) mean of each channel, raw units.
+    var
+        C rows with the columns ``key`` and ``in_model``, as `virtues embed` writes them.
+    markers
+        M marker keys; channels of one marker that the model saw are averaged.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, M) float32.
+
+    Raises
+    ------
+    InputError
+        No such columns.
+    MarkerError
+        A marker that no channel shows.
+    """
+    missing = [name for name in ("key", "in_model") if name not in var]
+    if missing:
+        message = (
+            f"expected columns key and in_model in var, found no {' and no '.join(missing)}. Make "
+            "the table with `virtues embed`."
+        )
+        raise InputError(message)
+    keys = var["key"].astype(str).where(var["in_model"].astype(bool), "").to_numpy(str)
+    lacking = sorted(set(markers) - set(keys))
+    if lacking:
+        message = (
+            f"expected mean intensities of {len(markers)} markers, found none of "
+            f"{', '.join(lacking)}. Use an image of the same panel, or learn from tokens alone "
+            "(`virtues annotate fit`)."
+        )
+        raise MarkerError(message)
+    logs = np.log1p(means, dtype=np.float32)
+    return np.stack([logs[:, keys == marker].mean(1) for marker in markers], axis=1)
 
 
 def labels(table: "AnnData", column: str) -> tuple[Labels, NDArray[np.bool_]]:
