@@ -70,3 +70,16 @@ def _telling_first(proteins: list[int], panel: Panel) -> list[int]:
     chosen = list(dict.fromkeys(i for i in first if i is not None))
     rest = [i for i in proteins if i not in chosen]
     return chosen + sorted(rest, key=lambda i: symbols[i].startswith("H3"))
+
+
+def color_labels_at_once() -> None:
+    """Let napari colour labels by NumPy for this session, unless the user chose another way.
+
+    Where numba is installed, napari compiles each kind of colouring when it is first used: the
+    window stands still for 0.5 to 1 s, more than the compiled code wins back.
+    """
+    from napari.settings import get_settings
+    from napari.utils.colormap_backend import ColormapBackend, set_backend
+
+    if get_settings().experimental.colormap_backend == ColormapBackend.fastest_available:
+        set_backend(ColormapBackend.pure_python)

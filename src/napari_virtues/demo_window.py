@@ -44,7 +44,7 @@ def open_demo(headless_dir: Path | None = None) -> None:
     images, _ = viewer.window.add_plugin_dock_widget("napari-virtues", "Images", tabify=False)
     _, dock = viewer.window.add_plugin_dock_widget("napari-virtues", "Inpaint", tabify=True)
     dock.picker.chosen = [name for name in dock.picker.choices if MARKER in name][:1]
-    dock.choose_checkpoint("demo")
+    dock.model.choose("demo")
     try:
         _wait(dock)
         if headless_dir is not None:
@@ -61,17 +61,17 @@ def _wait(dock: "InpaintDock") -> None:
     """Run, and let the window live until the layers are there or the run failed."""
     loop = QEventLoop()
     dock.view.shown.connect(loop.quit)
-    dock.ended.connect(loop.quit)
+    dock.run.stopped.connect(loop.quit)
     dock.destroyed.connect(loop.quit)
     QTimer.singleShot(MINUTES * 60_000, loop.quit)
-    dock.run()
-    if dock.busy:
+    dock.compute()
+    if dock.run.busy:
         loop.exec()
 
 
 def _write(viewer: "Viewer", dock: "InpaintDock", images: QWidget, folder: Path) -> None:
     if dock.result is None:
-        reason = dock.message.text() or f"it took more than {MINUTES} minutes"
+        reason = dock.run.message.text() or f"it took more than {MINUTES} minutes"
         message = f"the demo's inpainting gave no result: {reason}"
         raise VirtuesError(message)
     _pause(500)

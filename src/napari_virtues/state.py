@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from psygnal import Signal
 
-from napari_virtues.colors import default_colors
+from napari_virtues.colors import color_labels_at_once, default_colors
 from napari_virtues.composites import (
     Composite,
     CompositeChannel,
@@ -28,6 +28,8 @@ from virtues_core.markers import Panel
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.layers import Layer
+
+    from napari_virtues.cells_layers import Cells
 
 LINK = "virtues"
 """Key in ``layer.metadata`` under which a layer's `ChannelLink` is found."""
@@ -168,11 +170,14 @@ class AppState:
     active_changed = Signal(object)
     """Carries the `OpenImage`, or None."""
     composites_changed = Signal()
+    cells_changed = Signal(object)
+    """Carries the `Cells` that have tokens now."""
 
     def __init__(self, composites_path: Path | None = None) -> None:
         self._images: tuple[OpenImage, ...] = ()
         self._active: OpenImage | None = None
         self._composites_path = composites_path or default_path()
+        self._cells: Cells | None = None
 
     @classmethod
     def of(cls, viewer: "ViewerModel") -> "AppState":
@@ -184,6 +189,7 @@ class AppState:
         if viewer not in _STATES:
             state = cls()
             _STATES[viewer] = state
+            color_labels_at_once()
             viewer.layers.events.inserted.connect(state._on_layer_inserted)
             for layer in viewer.layers:
                 state._notice(layer)
@@ -204,6 +210,16 @@ class AppState:
         if image is not self._active:
             self._active = image
             self.active_changed.emit(image)
+
+    @property
+    def cells(self) -> "Cells | None":
+        """The cells whose tokens were computed last."""
+        return self._cells
+
+    @cells.setter
+    def cells(self, cells: "Cells") -> None:
+        self._cells = cells
+        self.cells_changed.emit(cells)
 
     def add(
         self,

@@ -48,7 +48,7 @@ def test_two_drawn_regions_side_by_side(viewer, dock, qtbot, screenshot):
     drag(viewer, qtbot, (10, 10), (70, 60))
     drag(viewer, qtbot, (80, 70), (150, 150))
     assert len(regions.data) == 2
-    assert dock.region_box.currentText() == "regions · tissue"
+    assert dock.regions.box.currentText() == "regions · tissue"
     qtbot.mouseClick(dock.run.run_button, Qt.MouseButton.LeftButton)
     assert dock.run.busy
     qtbot.waitUntil(lambda: not dock.run.busy, timeout=SLOW_MS)

@@ -51,20 +51,20 @@ def dock(viewer, qtbot):
 def ready(dock, tissue, checkpoint):
     """The dock with an image, a model and a marker chosen."""
     dock.state.add(tissue)
-    dock.choose_checkpoint(str(checkpoint))
+    dock.model.choose(str(checkpoint))
     dock.picker.chosen = [name for name in dock.picker.choices if "CD20" in name]
     dock.fields.boxes["repeats"].setValue(0)
     return dock
 
 
 def run(dock, qtbot):
-    dock.run()
-    qtbot.waitUntil(lambda: not dock.busy, timeout=SLOW_MS)
+    dock.compute()
+    qtbot.waitUntil(lambda: not dock.run.busy, timeout=SLOW_MS)
 
 
 def test_nothing_runs_before_the_dock_is_seen(dock):
     assert dock.engine.pid is None
-    assert not dock.run_button.isEnabled()
+    assert not dock.run.run_button.isEnabled()
     assert dock.image_label.text() == "Open an image to begin."
 
 
@@ -92,7 +92,7 @@ def test_search_markers(dock, image, words):
 
 def test_run_to_layers_and_numbers(ready, viewer, qtbot):
     with qtbot.waitSignal(ready.view.shown, timeout=SLOW_MS):
-        ready.run()
+        ready.compute()
     names = [layer.name for layer in viewer.layers]
     assert names == [
         f"CD20(Dy161Di) · {part}"
@@ -100,14 +100,14 @@ def test_run_to_layers_and_numbers(ready, viewer, qtbot):
     ]
     assert ready.table.rowCount() == 1
     assert ready.warnings.text()  # random weights: the intervals are not calibrated
-    assert ready.status.text().startswith("Done")
+    assert ready.run.status.text().startswith("Done")
 
 
 def test_patches_of_all_markers_make_layers_only_for_the_chosen(ready, viewer, qtbot):
     ready.picker.chosen = ()
     ready.choose_strategy("independent")
     with qtbot.waitSignal(ready.view.shown, timeout=SLOW_MS):
-        ready.run()
+        ready.compute()
     assert ready.table.rowCount() == len(ready.picker.choices)
     assert len(viewer.layers) == 4
     with qtbot.waitSignal(ready.view.shown, timeout=SLOW_MS):
@@ -134,37 +134,37 @@ def test_cohort_brings_ridge_to_the_table(ready, folder, qtbot):
 
 
 def test_cancel_at_once(ready, qtbot):
-    ready.run()
-    ready.cancel()
-    qtbot.waitUntil(lambda: not ready.busy, timeout=SLOW_MS)
-    assert ready.status.text() == "Cancelled."
+    ready.compute()
+    ready.run.cancel()
+    qtbot.waitUntil(lambda: not ready.run.busy, timeout=SLOW_MS)
+    assert ready.run.status.text() == "Cancelled."
     run(ready, qtbot)
     assert ready.result is not None
 
 
 def test_mistakes_in_words(dock, image, qtbot, tmp_path):
-    dock.run()
-    assert "no image is open" in dock.message.text()
+    dock.compute()
+    assert "no image is open" in dock.run.message.text()
     dock.state.add(image)
-    dock.run()
-    assert "no marker is ticked" in dock.message.text()
+    dock.compute()
+    assert "no marker is ticked" in dock.run.message.text()
     dock.picker.chosen = ("CD20_Dy161",)
-    dock.choose_checkpoint(str(tmp_path / "nothing"))
+    dock.model.choose(str(tmp_path / "nothing"))
     run(dock, qtbot)
-    assert "no checkpoint at" in dock.message.text()
+    assert "no checkpoint at" in dock.run.message.text()
     (tmp_path / "model.safetensors").write_bytes(b"\x80\x04not tensors")
-    dock.choose_checkpoint(str(tmp_path / "model.safetensors"))
+    dock.model.choose(str(tmp_path / "model.safetensors"))
     run(dock, qtbot)
-    assert "not a whole safetensors file" in dock.message.text()
-    assert "Traceback" not in dock.message.text()
+    assert "not a whole safetensors file" in dock.run.message.text()
+    assert "Traceback" not in dock.run.message.text()
 
 
 def test_small_image_is_refused_in_words(dock, image, checkpoint, qtbot):
     dock.state.add(image)  # 96 × 120 px
-    dock.choose_checkpoint(str(checkpoint))
+    dock.model.choose(str(checkpoint))
     dock.picker.chosen = ("CD20_Dy161",)
     run(dock, qtbot)
-    assert "128" in dock.message.text()
+    assert "128" in dock.run.message.text()
 
 
 def test_a_full_disk_is_told_and_nothing_left(ready, qtbot, tmp_path):
@@ -172,7 +172,7 @@ def test_a_full_disk_is_told_and_nothing_left(ready, qtbot, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     ready.save(blocked / "out.ome.tiff")
-    qtbot.waitUntil(lambda: "could not write" in ready.message.text(), timeout=SLOW_MS)
+    qtbot.waitUntil(lambda: "could not write" in ready.run.message.text(), timeout=SLOW_MS)
     assert blocked.read_text() == "in the way"
 
 
@@ -224,14 +224,14 @@ def test_licence_is_shown_before_the_download(ready, hub, qtbot, monkeypatch, tm
 
     buttons = QMessageBox.StandardButton
     monkeypatch.setattr(QMessageBox, "question", partial(answer, buttons.No))
-    ready.choose_checkpoint("sp32")
+    ready.model.choose("sp32")
     run(ready, qtbot)
     assert "CC BY-NC 4.0" in asked[0]
-    assert "not accepted" in ready.status.text()
+    assert "not accepted" in ready.run.status.text()
     assert not list(tmp_path.glob("home/**/*.safetensors"))
     monkeypatch.setattr(QMessageBox, "question", partial(answer, buttons.Yes))
     run(ready, qtbot)
-    assert ready.result is not None, ready.message.text()
+    assert ready.result is not None, ready.run.message.text()
     run(ready, qtbot)
     assert len(asked) == 2  # it is here now
 
@@ -241,9 +241,9 @@ def test_no_network_is_told(ready, qtbot, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     buttons = QMessageBox.StandardButton
     monkeypatch.setattr(QMessageBox, "question", lambda *_: buttons.Yes)
-    ready.choose_checkpoint("sp31")
+    ready.model.choose("sp31")
     run(ready, qtbot)
-    assert "Check the network" in ready.message.text()
+    assert "Check the network" in ready.run.message.text()
 
 
 def test_a_closed_dock_is_not_called_any_more(viewer, qtbot, tissue, image):

@@ -30,6 +30,23 @@ def test_a_linked_layer_opens_its_image_and_ticks_its_channel(viewer, image):
     assert state.image_of(viewer.add_image(image.pixels[1])) is None
 
 
+@pytest.mark.parametrize("chosen", ["fastest_available", "numba"])
+def test_labels_are_coloured_without_compiling_unless_the_user_wants_that(
+    viewer, monkeypatch, chosen
+):
+    from napari.settings import get_settings
+    from napari.utils import colormap_backend as backends
+
+    before = backends.get_backend()
+    wanted = backends.ColormapBackend[chosen]
+    monkeypatch.setattr(get_settings().experimental, "colormap_backend", wanted)
+    backends.set_backend(wanted)
+    AppState.of(viewer)
+    compiles = backends.get_backend() != backends.ColormapBackend.pure_python
+    backends.set_backend(before)
+    assert compiles == (chosen == "numba")
+
+
 def test_layers_that_were_there_before_the_state_are_found(viewer, image):
     viewer.add_image(image.pixels[0], metadata={"virtues": ChannelLink(image, 0)})
     assert AppState.of(viewer).images[0].shown == (0,)

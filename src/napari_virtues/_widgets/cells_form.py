@@ -1,46 +1,33 @@
 """The widgets of the *Cells* dock and how they are laid out; no behaviour."""
 
-from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
-    QFrame,
     QLineEdit,
     QPushButton,
-    QScrollArea,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
-from napari_virtues._widgets.background import Background
-from napari_virtues._widgets.engine_bridge import EngineBridge
-from napari_virtues._widgets.form_parts import combo_box, quiet_label, row
-from napari_virtues._widgets.inpaint_form import heading
+from napari_virtues._widgets.form_parts import CHECKED, combo_box, heading, quiet_label, row
 from napari_virtues._widgets.message_box import MessageBox
-from napari_virtues._widgets.model_fields import ModelFields
-from napari_virtues._widgets.run_panel import RunPanel
+from napari_virtues._widgets.model_dock import ModelDock
 from napari_virtues._widgets.type_table import TypeTable
 from virtues_core.infer import EmbedRequest
 
-CHECKED = "QPushButton:checked { background: #4a6bff; color: white }"
 
-
-class CellsForm(QScrollArea):
+class CellsForm(ModelDock):
     """From the top: image, mask, model, run, types, files."""
 
-    def __init__(self, bridge: EngineBridge) -> None:
-        super().__init__()
-        self.setWidgetResizable(True)
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.setMinimumWidth(380)
-        self.background = Background(self)
-        self.image_label = quiet_label("Open an image to begin.")
+    def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:  # noqa: F821
+        super().__init__(
+            napari_viewer,
+            model="The model whose tokens describe the cells",
+            run="Compute tokens",
+        )
         self.mask_box = combo_box("Labels layer with the cells: each label is one, 0 is none")
         self.mask_file = QPushButton("Mask file…")
-        self.model = ModelFields(bridge, "The model whose tokens describe the cells")
         self.stride = QSpinBox()
-        self.run = RunPanel(bridge, self.background, "Compute tokens")
         self.typing = QWidget()
         self.name = QLineEdit()
         self.add_button = QPushButton("Add type")
@@ -56,13 +43,8 @@ class CellsForm(QScrollArea):
         self.apply_button = QPushButton("Apply a saved classifier…")
         self.save_button = QPushButton("Save as h5ad…")
         self.classifier_button = QPushButton("Save classifier…")
-        self.command_button = QPushButton("Copy command")
         self._describe()
         self._lay_out()
-
-    def sizeHint(self) -> QSize:
-        """Wide enough for the table of types."""
-        return QSize(420, 760)
 
     def _describe(self) -> None:
         usual = EmbedRequest()
@@ -93,24 +75,17 @@ class CellsForm(QScrollArea):
         self.classifier_button.setToolTip(
             "Fit a classifier on the clicked cells, for other images of the same panel and model"
         )
-        self.command_button.setToolTip("Copy the command that computes the tokens in a terminal")
         self.typing.setEnabled(False)
 
     def _lay_out(self) -> None:
-        inside = QWidget()
-        layout = QVBoxLayout(inside)
-        layout.setContentsMargins(10, 10, 10, 10)
-        layout.setSpacing(8)
         self.model.form.addRow("Stride", self.stride)
-        layout.addWidget(self.image_label)
-        layout.addWidget(heading("Cells"))
-        layout.addLayout(row(self.mask_box, self.mask_file))
-        layout.addWidget(heading("Model"))
-        layout.addWidget(self.model)
-        layout.addWidget(self.run)
-        layout.addWidget(self._types())
-        layout.addStretch(1)
-        self.setWidget(inside)
+        self.column.addWidget(heading("Cells"))
+        self.column.addLayout(row(self.mask_box, self.mask_file))
+        self.column.addWidget(heading("Model"))
+        self.column.addWidget(self.model)
+        self.column.addWidget(self.run)
+        self.column.addWidget(self._types())
+        self.column.addStretch(1)
 
     def _types(self) -> QWidget:
         layout = QVBoxLayout(self.typing)

@@ -6,6 +6,15 @@ QUIET = "color: #8a9099"
 """Style of what is good to know but asks for nothing."""
 EDGE = "#7d8590"
 """Colour around a box that is not ticked."""
+CHECKED = "QPushButton:checked { background: #4a6bff; color: white }"
+"""Style of a button that stays down."""
+
+
+def heading(text: str) -> QLabel:
+    """Make the title of a section."""
+    label = QLabel(text)
+    label.setStyleSheet("font-weight: bold; margin-top: 4px")
+    return label
 
 
 def quiet_label(text: str = "") -> QLabel:

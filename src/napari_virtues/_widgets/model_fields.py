@@ -5,12 +5,18 @@ from typing import Any
 
 from qtpy.QtWidgets import QFormLayout, QMenu, QPushButton, QWidget
 
-from napari_virtues._widgets import inpaint_dialogs as dialogs
+from napari_virtues._widgets import dialogs
 from napari_virtues._widgets.engine_bridge import EngineBridge
 from napari_virtues._widgets.form_parts import combo_box, row
-from napari_virtues._widgets.inpaint_form import CHECKPOINTS
 from napari_virtues.engine import Ready
 
+CHECKPOINTS = {
+    "demo": "Demo model (simulated tissue)",
+    "sp31": "VirTues SP31, from the hub",
+    "sp32": "VirTues SP32, from the hub",
+    "imc14": "VirTues IMC14, from the hub",
+}
+HUB = ("sp31", "sp32", "imc14")
 _TIP = 3  # Qt's role of a tool tip
 
 
@@ -41,7 +47,7 @@ class ModelFields(QWidget):
         self.checkpoint_file.setToolTip("Open a checkpoint's folder, or a weights file")
         menu = QMenu(self.checkpoint_file)
         menu.addAction("Folder…", lambda: dialogs.ask_folder(self, self.choose))
-        menu.addAction("Weights file…", lambda: dialogs.ask_weights(self, self.choose))
+        menu.addAction("Weights file…", self._pick_weights)
         self.checkpoint_file.setMenu(menu)
         for name, text in CHECKPOINTS.items():
             self.checkpoint_box.addItem(text, name)
@@ -66,6 +72,9 @@ class ModelFields(QWidget):
             index = self.checkpoint_box.count() - 1
             self.checkpoint_box.setItemData(index, name, _TIP)
         self.checkpoint_box.setCurrentIndex(index)
+
+    def _pick_weights(self) -> None:
+        dialogs.ask_open(self, "Weights of a model", dialogs.WEIGHTS, self.choose)
 
     def _list_devices(self) -> None:
         chosen = self.device_box.currentText()

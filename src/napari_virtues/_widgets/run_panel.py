@@ -1,5 +1,6 @@
 """Run, cancel, progress and what went wrong: one job at a time, from asking to its end."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -7,13 +8,12 @@ from typing import Any
 from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
 
-from napari_virtues._widgets import garbage
-from napari_virtues._widgets import inpaint_dialogs as dialogs
+from napari_virtues._widgets import dialogs, garbage
 from napari_virtues._widgets.background import Background, attempt
 from napari_virtues._widgets.engine_bridge import EngineBridge
 from napari_virtues._widgets.form_parts import quiet_label, row
-from napari_virtues._widgets.inpaint_form import HUB
 from napari_virtues._widgets.message_box import MessageBox
+from napari_virtues._widgets.model_fields import HUB
 from napari_virtues.engine import (
     Cancelled,
     Download,
@@ -57,8 +57,8 @@ class RunPanel(QWidget):
 
     asked = QtSignal()
     """The run button was pressed."""
-    ended = QtSignal()
-    """A run came to its end, well or not."""
+    stopped = QtSignal()
+    """A run ended without a result."""
 
     def __init__(self, bridge: EngineBridge, background: Background, text: str) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class RunPanel(QWidget):
         self._background = background
         self._turn = 0
         self._number: int | None = None
-        self._then: Callable[[Any], None] = lambda _: None
+        self._begun = 0.0
         self.run_button = QPushButton(text)
         self.cancel_button = QPushButton("Cancel")
         self.progress = QProgressBar()
@@ -94,6 +94,8 @@ class RunPanel(QWidget):
         prepare: Callable[[], Job],
         then: Callable[[Any], None],
         checkpoint: str = "demo",
+        *,
+        started: Callable[[Any], None] | None = None,
     ) -> None:
         """Prepare a job in the background, let the engine do it, and hand on its result.
 
@@ -105,12 +107,14 @@ class RunPanel(QWidget):
             Called with the result, in the window's thread.
         checkpoint
             What the job runs; a published one is downloaded first, if its licence is accepted.
+        started
+            Called with the job when the engine gets it.
         """
         if self.busy:
             return
         self.message.say("")
         self._set_busy()
-        self._then = then
+        self._then, self._started = then, started
         self._turn += 1
         done = partial(self._prepared, self._turn, checkpoint)
         self._background.run(partial(attempt, prepare), done, partial(self.stop, ""))
@@ -132,7 +136,7 @@ class RunPanel(QWidget):
         self.message.say(problem)
         self.message.setToolTip(detail)
         garbage.search_all()
-        self.ended.emit()
+        self.stopped.emit()
 
     def _prepared(self, turn: int, checkpoint: str, outcome: "Job | VirtuesError") -> None:
         if turn != self._turn:
@@ -142,15 +146,21 @@ class RunPanel(QWidget):
         elif checkpoint in HUB:
             self._submit(LookUpTerms(checkpoint), partial(self._ask_licence, outcome))
         else:
-            self._submit(outcome, self._finish)
+            self._start(outcome)
 
     def _ask_licence(self, job: Job, terms: Terms) -> None:
         if terms.here:
-            self._submit(job, self._finish)
+            self._start(job)
         elif dialogs.accept_licence(self, terms):
-            self._submit(Download(terms.name), lambda _: self._submit(job, self._finish))
+            self._submit(Download(terms.name), lambda _: self._start(job))
         else:
             self.stop(f"{terms.name} was not downloaded: its licence was not accepted.")
+
+    def _start(self, job: Job) -> None:
+        self._begun = time.monotonic()
+        if self._started is not None:
+            self._started(job)
+        self._submit(job, self._finish)
 
     def _submit(self, job: Job, then: Callable[[Any], None]) -> None:
         self._next = then
@@ -160,10 +170,10 @@ class RunPanel(QWidget):
             self.stop("", str(error))
 
     def _finish(self, result: Any) -> None:
-        self._set_idle("")
+        took = time.monotonic() - self._begun
+        self._set_idle(f"Done in {took:.0f} s." if took >= 1 else "Done.")
         garbage.search_all()
         self._then(result)
-        self.ended.emit()
 
     def _on_event(self, event: Any) -> None:
         if self._number is None:

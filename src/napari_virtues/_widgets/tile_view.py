@@ -35,14 +35,13 @@ class TileView:
         self._preview: Preview | None = None
         self._layer: Any = None
         self._last: TileDone | None = None
-        self._begun = self._first = 0.0
+        self._first = 0.0
         self._first_index = 0
 
     def begin(self, image: MultiplexImage) -> None:
         """Get ready for a run on this image."""
         self.end()
         self._image, self._preview = image, Preview(image)
-        self._begun = time.monotonic()
 
     def add(self, tile: TileDone) -> None:
         """Take a tile; it is drawn soon."""
@@ -56,8 +55,8 @@ class TileView:
         if not self._timer.isActive():
             self._timer.start(SHOW_EVERY_MS if self._layer is not None else 0)
 
-    def end(self, *, keep: bool = False) -> float:
-        """Take the growing picture away; return how long the run took, in seconds.
+    def end(self, *, keep: bool = False) -> None:
+        """Take the growing picture away.
 
         Parameters
         ----------
@@ -71,7 +70,6 @@ class TileView:
         if layer is not None and layer in self._viewer.layers and not keep:
             self._viewer.layers.remove(layer)
         self._layer = self._preview = self._last = None
-        return time.monotonic() - self._begun if self._begun else 0.0
 
     def _show(self) -> None:
         tile, preview = self._last, self._preview

@@ -4,15 +4,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtWidgets import QApplication, QFileDialog
-
+from napari_virtues._widgets import dialogs
 from napari_virtues._widgets.background import attempt
 from napari_virtues._widgets.cell_typing import CellTyping
 from napari_virtues._widgets.cells_form import CellsForm
-from napari_virtues._widgets.engine_bridge import EngineBridge
-from napari_virtues._widgets.inpaint_dialogs import MASKS
 from napari_virtues._widgets.listening import listen
-from napari_virtues._widgets.notify import telling
 from napari_virtues._widgets.turns import Steps, Turns
 from napari_virtues.cells_intent import EmbedIntent, embed_command, embed_job_of, finest, masks
 from napari_virtues.cells_layers import Cells, cell_features
@@ -23,7 +19,7 @@ from napari_virtues.engine import (
     SaveClassifierJob,
 )
 from napari_virtues.layers import placement
-from napari_virtues.state import LINK, AppState, ChannelLink, unwrapped
+from napari_virtues.state import LINK, ChannelLink
 from virtues_core.errors import InputError, VirtuesError
 from virtues_core.infer.token_table import check_suffix
 from virtues_core.read import read_labels
@@ -41,54 +37,13 @@ class CellsDock(CellsForm):
     """Asks the engine for tokens, and shows what the cells are."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:  # noqa: F821
-        viewer = unwrapped(napari_viewer)
-        self.bridge = EngineBridge.of(viewer)
-        super().__init__(self.bridge)
-        self.viewer = viewer
-        self.state = AppState.of(viewer)
-        self.engine = self.bridge.engine
-        self.types = CellTyping(viewer, self)
-        self.job: EmbedJob | None = None
-        """The last one that was asked for."""
+        super().__init__(napari_viewer)
+        self.types = CellTyping(self.viewer, self)
         self.cells: Cells | None = None
         """The cells whose tokens are there."""
-        self._intent: EmbedIntent | None = None
         self._turns = Turns(self)
         self._connect()
         self._list_masks()
-        self._on_active()
-
-    def showEvent(self, event: Any) -> None:
-        """Start the engine ahead of the first run, to know its devices."""
-        super().showEvent(event)
-        self.engine.start()
-
-    @property
-    def command(self) -> str:
-        """The command that computes the last tokens.
-
-        Raises
-        ------
-        InputError
-            Nothing was computed yet.
-        """
-        if self.job is None or self._intent is None:
-            message = "nothing was computed yet; choose the cells, then press Compute tokens"
-            raise InputError(message)
-        layer = self._intent.layer
-        path = layer.metadata.get(PATH) or layer.source.path
-        return embed_command(self.job, cells=None if path is None else Path(path))
-
-    def compute(self) -> None:
-        """Compute tokens of the chosen cells; answers as the button does."""
-        try:
-            intent = self._chosen()
-        except InputError as error:
-            self.run.message.say(str(error))
-            return
-        self._intent = intent
-        self.click_button.setChecked(False)
-        self.run.begin(partial(self._prepare, intent), self._finish, intent.checkpoint)
 
     def open_mask(self, path: Path | str) -> None:
         """Add a mask file as a Labels layer, and choose it."""
@@ -126,10 +81,7 @@ class CellsDock(CellsForm):
         self.run.begin(lambda: job, self._on_saved)
 
     def _chosen(self) -> EmbedIntent:
-        opened, layer = self.state.active, self.mask_box.currentData()
-        if opened is None:
-            message = "no image is open; open one in the Images dock, then compute"
-            raise InputError(message)
+        opened, layer = self._active(), self.mask_box.currentData()
         if layer is None:
             message = "no mask of cells is open; open one with 'Mask file…', then compute"
             raise InputError(message)
@@ -142,14 +94,20 @@ class CellsDock(CellsForm):
             stride_px=self.stride.value(),
         )
 
-    def _prepare(self, intent: EmbedIntent) -> EmbedJob:
-        self.job = embed_job_of(intent)
-        return self.job
+    def _job_of(self, intent: EmbedIntent) -> EmbedJob:
+        return embed_job_of(intent)
+
+    def _started(self, intent: EmbedIntent, job: EmbedJob) -> None:
+        super()._started(intent, job)
+        self.click_button.setChecked(False)
+
+    def _command_of(self, job: EmbedJob) -> str:
+        layer = self.intent.layer
+        path = layer.metadata.get(PATH) or layer.source.path
+        return embed_command(job, cells=None if path is None else Path(path))
 
     def _finish(self, embedding: "Embedding") -> None:
-        if self._intent is None or self.job is None:
-            return
-        cells = Cells(self._intent.opened.image, self._intent.layer, self.job.cells, embedding)
+        cells = Cells(self.intent.opened.image, self.intent.layer, self.job.cells, embedding)
         self.run.message.say(embedding.warnings, "warning")
         self.background.run(partial(cell_features, embedding), partial(self._take, cells))
 
@@ -179,30 +137,12 @@ class CellsDock(CellsForm):
         self.run.status.setText(f"Saved {path.name}.")
 
     def _connect(self) -> None:
-        self.run.asked.connect(self.compute)
         self.mask_file.clicked.connect(self._pick_mask)
         self.apply_button.clicked.connect(self._pick_classifier)
         self.save_button.clicked.connect(self._pick_table)
         self.classifier_button.clicked.connect(self._pick_classifier_file)
-        self.command_button.clicked.connect(self._copy_command)
         layers = self.viewer.layers.events
-        listen(
-            self,
-            (self.state.active_changed, self._on_active),
-            (layers.inserted, self._list_masks),
-            (layers.removed, self._list_masks),
-        )
-
-    def _on_active(self, *_: Any) -> None:
-        opened = self.state.active
-        self.run.run_button.setEnabled(opened is not None and not self.run.busy)
-        if opened is None:
-            self.image_label.setText("Open an image to begin.")
-            return
-        channels, height, width = opened.image.shape
-        self.image_label.setText(
-            f"{opened.image.name}: {width:,} × {height:,} pixels, {channels} channels"
-        )
+        listen(self, (layers.inserted, self._list_masks), (layers.removed, self._list_masks))
 
     def _list_masks(self, *_: Any) -> None:
         chosen = self.mask_box.currentData()
@@ -212,32 +152,17 @@ class CellsDock(CellsForm):
         self.mask_box.setCurrentIndex(max(0, self.mask_box.findData(chosen)))
 
     def _pick_mask(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Mask of the cells", filter=MASKS)
-        if path:
-            self.open_mask(path)
+        dialogs.ask_open(self, "Mask of the cells", dialogs.MASKS, self.open_mask)
 
     def _pick_classifier(self) -> None:
-        path, _ = QFileDialog.getOpenFileName(self, "Saved classifier", filter=CLASSIFIERS)
-        if path:
-            self.apply_classifier(path)
+        dialogs.ask_open(self, "Saved classifier", CLASSIFIERS, self.apply_classifier)
 
     def _pick_table(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(self, "Save the cells", "cells.h5ad", TABLES)
-        if path:
-            self.save(path)
+        dialogs.ask_save(self, "Save the cells", "cells.h5ad", TABLES, self.save)
 
     def _pick_classifier_file(self) -> None:
-        path, _ = QFileDialog.getSaveFileName(
-            self, "Save the classifier", "types.skops", CLASSIFIERS
-        )
-        if path:
-            self.save_classifier(path)
-
-    @telling
-    def _copy_command(self, *_: Any) -> None:
-        command = self.command
-        QApplication.clipboard().setText(command)
-        self.run.status.setText(f"Copied: {command}")
+        title, name = "Save the classifier", "types.skops"
+        dialogs.ask_save(self, title, name, CLASSIFIERS, self.save_classifier)
 
 
 def _checked(job: SaveCellsJob) -> SaveCellsJob:

@@ -1,4 +1,4 @@
-"""What the *Inpaint* dock asks in dialogs; the answer goes to a function, none where declined."""
+"""What docks ask in dialogs; the answer goes to a function, none where declined."""
 
 from collections.abc import Callable
 
@@ -9,12 +9,11 @@ from napari_virtues.engine import Terms
 IMAGES = "Images (*.tif *.tiff *.btf *.mcd *.txt);;All files (*)"
 MASKS = "Masks (*.tif *.tiff *.png *.npz);;All files (*)"
 WEIGHTS = "Weights (*.safetensors *.pt);;All files (*)"
-RESULTS = "OME-TIFF (*.ome.tiff *.ome.tif)"
 
 
-def ask_mask(parent: QWidget, use: Callable[[str], None]) -> None:
-    """Ask for the mask of a region."""
-    path, _ = QFileDialog.getOpenFileName(parent, "Mask of what to hide", filter=MASKS)
+def ask_open(parent: QWidget, title: str, files: str, use: Callable[[str], None]) -> None:
+    """Ask for a file to open; ``files`` says which, as Qt's filters do."""
+    path, _ = QFileDialog.getOpenFileName(parent, title, filter=files)
     if path:
         use(path)
 
@@ -33,16 +32,11 @@ def ask_folder(parent: QWidget, use: Callable[[str], None]) -> None:
         use(path)
 
 
-def ask_weights(parent: QWidget, use: Callable[[str], None]) -> None:
-    """Ask for a weights file."""
-    path, _ = QFileDialog.getOpenFileName(parent, "Weights of a model", filter=WEIGHTS)
-    if path:
-        use(path)
-
-
-def ask_output(parent: QWidget, use: Callable[[str], None]) -> None:
-    """Ask where to save a result."""
-    path, _ = QFileDialog.getSaveFileName(parent, "Save the result", "inpainted.ome.tiff", RESULTS)
+def ask_save(
+    parent: QWidget, title: str, name: str, files: str, use: Callable[[str], None]
+) -> None:
+    """Ask where to save something that is first called ``name``."""
+    path, _ = QFileDialog.getSaveFileName(parent, title, name, files)
     if path:
         use(path)
 
