@@ -345,3 +345,44 @@ def test_names_that_repeat_are_told_apart() -> None:
     assert found.var_names.tolist() == [*USED, "CD3_Er170-1"]
     assert found.var["in_model"].tolist() == [True] * 4 + [False]
     assert json.dumps(list(found.uns["virtues"]["panel"]))
+
+
+WRITE = """
+import re, sys
+from pathlib import Path
+import numpy as np
+import pandas as pd
+from virtues_core.infer.rows import RowMeans
+from virtues_core.infer.token_table import Embedding
+
+def mib(line):
+    return int(re.search(line + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+def table(count):
+    tokens, bright = (RowMeans(count, width, on_disk=True) for width in (256, 2))
+    for start in range(0, count, 1000):
+        rows = np.arange(start, start + 1000)
+        for means in (tokens, bright):
+            means.add(rows, np.ones((1000, means.shape[1])), np.ones(1000))
+    ids = np.arange(1, count + 1)
+    var = pd.DataFrame(index=["a", "b"])
+    return Embedding("cell", ("cell_id", "t"), ids, tokens, bright, np.ones((count, 2)),
+                     np.ones(count), var, {})
+
+table(1000).write(sys.argv[1])  # imports
+large = table(100_000)
+Path("/proc/self/clear_refs").write_text("5")  # the peak is what is held now
+before = mib("VmRSS")
+large.write(sys.argv[1])
+print(mib("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_table_of_100_mb_is_written_without_being_held(tmp_path: Path) -> None:
+    out = tmp_path / "t.h5ad"
+    ran = subprocess.run(
+        [sys.executable, "-c", WRITE, str(out)], capture_output=True, text=True, check=True
+    )
+    assert anndata.read_h5ad(out, backed="r").obsm["X_virtues"].nbytes == 4 * 256 * 100_000
+    assert float(ran.stdout) < 90  # MiB

@@ -159,5 +159,5 @@ def _copied(labels: da.Array) -> tuple[Canvas, list[NDArray[Any]]]:
                 )
                 raise InputError(message)
             canvas.put(0, window, block)
-            found.append(labels_in([block]))
+            found.append(labels_in(block[part] for part in windows(block.shape)))
     return canvas, found

@@ -51,7 +51,7 @@ CELL_STRIDE_PX = 42
 """As in the paper: each pixel lies in about nine tiles."""
 TOKENS = "X_virtues"
 """Name of the tokens in ``obsm``."""
-_BLOCK_BYTES = 2**24
+_BLOCK_BYTES = 2**22
 
 
 def check_level(level: str) -> Level:

@@ -91,7 +91,8 @@ def cell_tokens(
         rows, counts, totals = counter.count(windows)
         sums = counts @ tiles.reshape(-1, tiles.shape[3])
         if len(at) <= _TILES_AT_ONCE:
-            return ids[rows], np.asarray(sums / totals[:, None].astype(np.float32))
+            sums /= totals[:, None].astype(np.float32)
+            return ids[rows], np.asarray(sums)
         means = means or RowMeans(len(ids), tiles.shape[3], on_disk=False)
         means.add(rows, sums, totals)
     if means is None:
@@ -157,9 +158,10 @@ class PatchCounter:
         patches.sort(axis=1)  # pixels of one cell in one patch now follow on one another
         first = _starts(patches)
         numbers = patches.ravel()[first]
-        pixels = np.diff(first, append=patches.size).astype(np.float32)
-        is_cell = numbers > 0
-        return numbers[is_cell], first[is_cell] // patches.shape[1] + before, pixels[is_cell]
+        pixels = np.diff(first, append=patches.size)
+        cells_at = np.flatnonzero(numbers)
+        found = first[cells_at] // patches.shape[1] + before
+        return numbers[cells_at], found, pixels[cells_at].astype(np.float32)
 
     def _by_patch(self, cells: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.integer[Any]]:
         """Put the pixels of each patch in a row: (B h w, p p)."""
@@ -173,8 +175,10 @@ class PatchCounter:
 
 def _starts(rows: NDArray[np.integer[Any]]) -> NDArray[np.intp]:
     """Say where, in the flat table, a row begins or another value follows in it."""
-    new = np.ones(rows.shape, bool)
-    np.not_equal(rows[:, 1:], rows[:, :-1], out=new[:, 1:])
+    values = rows.ravel()
+    new = np.empty(values.size, bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    new[:: rows.shape[1]] = True
     return np.flatnonzero(new)
 
 
