@@ -207,7 +207,7 @@ def test_a_classifier_that_reads_intensities_too_is_refused(folder: Path) -> Non
         (["--point", "here"], InputError, "Y,X in whole px, found 'here'"),
         (["--point", "1"], InputError, "Y,X in whole px, found '1'"),
         (["--point", "500,2"], InputError, r"found \(500, 2\)"),
-        ([], InputError, "expected --region with a mask, or --point"),
+        ([], InputError, "expected --region with a mask, --point"),
         (["--region", "r.tif", "--classifier", "types"], InputError, "only with a point"),
         (["--point", "9,9", "--classifier", "types"], CheckpointError, "made with this checkpoint"),
     ],

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from virtues_core.image import MultiplexImage
     from virtues_core.infer import MarkerImportance
     from virtues_core.infer.ablation import Probabilities
+    from virtues_core.infer.spatial import SpatialAttention
     from virtues_core.markers import Panel
     from virtues_core.model import Checkpoint
 
@@ -45,27 +46,37 @@ def attention(
         Path | None,
         typer.Option("--classifier", help="Of virtues annotate fit: types at the point."),
     ] = None,
+    label_model: Annotated[
+        Path | None,
+        typer.Option("--label-model", help="Of virtues train-label: where it looks for the label."),
+    ] = None,
     checkpoint: CheckpointName = "demo",
     image: ImageName = None,
     panel: PanelFile = None,
     device: DeviceName = "auto",
     batch_size: TilesAtOnce = 8,
 ) -> None:
-    """Score each marker in regions (markers.csv), or tell what counts at a point.
+    """Score each marker in regions (markers.csv), or tell what counts at a point, or for a label.
 
     For a point: rollout.tif is where in the tissue attention came from, point.csv says of each
     marker its share in that, how far the token moves when the marker is hidden, and what each
-    type's probability loses.
+    type's probability loses. For a label: spatial.ome.tiff is the attention of each pixel, as a
+    multiple of what it would be were all of its tile attended to alike; label.csv has the
+    probabilities.
     """
     from virtues_core.cli._options import open_checkpoint, tile_progress
     from virtues_core.infer import marker_importance
     from virtues_core.markers import Panel
     from virtues_core.read import read_image, read_labels
 
-    place = _place(region, point, classifier)
+    place = _place(region, point, classifier, label_model)
     opened = read_image(path, image)
     given = None if panel is None else Panel.from_csv(panel)
     labels = None if region is None else read_labels(region, shape=opened.shape[1:])
+    if label_model is not None:
+        _explain_label(opened, given, label_model, device, batch_size, out)
+    if place is None and labels is None:
+        return
     model = open_checkpoint(checkpoint, device)
     if place is not None:
         _explain_point(opened, given, model, place, classifier, out)
@@ -84,14 +95,14 @@ def attention(
 
 
 def _place(
-    region: Path | None, point: str | None, classifier: Path | None
+    region: Path | None, point: str | None, classifier: Path | None, label_model: Path | None
 ) -> tuple[int, int] | None:
     """Read Y,X; refuse options that leave nothing to do."""
     if point is None:
-        if region is None or classifier is not None:
+        if (region is None and label_model is None) or classifier is not None:
             message = (
-                "expected --region with a mask, or --point with Y,X (and --classifier only with "
-                "a point); name what to look at."
+                "expected --region with a mask, --point with Y,X, or --label-model with a folder "
+                "(and --classifier only with a point); name what to look at."
             )
             raise InputError(message)
         return None
@@ -141,6 +152,34 @@ def _explain_point(
     told = ", ".join(f"{prepared.channels[c]} {hidden.token_change[c]:.3f}" for c in best)
     typer.echo(f"hidden, the token at {place} moves most without: {told}")
     typer.echo(f"{out / 'rollout.tif'}, {out / 'point.csv'}")
+
+
+def _explain_label(
+    image: "MultiplexImage",
+    panel: "Panel | None",
+    folder: Path,
+    device: str,
+    batch_size: int,
+    out: Path,
+) -> None:
+    """Write spatial.ome.tiff and label.csv."""
+    from virtues_core.cli._options import device_named, tile_progress
+    from virtues_core.infer.spatial import spatial_attention
+    from virtues_core.model.label_file import load_label_model
+    from virtues_core.read import write_ome_tiff
+
+    model = load_label_model(folder, device=device_named(device))
+    found = spatial_attention(image, panel, model, batch_size=batch_size, on_tile=tile_progress)
+    write_ome_tiff(
+        out / "spatial.ome.tiff", found.pixels()[None], ["attention"], image.pixel_size_um
+    )
+    write_label_csv(found, out / "label.csv")
+    for name, probability, low, high in found.rows():
+        typer.echo(f"{found.label} {name}: {probability:.2f} (most tiles: {low:.2f} to {high:.2f})")
+    typer.echo(f"this model, {model.told()}")
+    for text in found.warnings:
+        typer.echo(f"note: {text}")
+    typer.echo(f"{out / 'spatial.ome.tiff'}, {out / 'label.csv'}: {len(found.tiles)} tiles")
 
 
 def _types(
@@ -199,3 +238,22 @@ def write_csv(found: "MarkerImportance", path: Path) -> None:
         rows.writerow(["marker", *columns])
         for name, scores in zip(found.channels, found.importance, strict=True):
             rows.writerow([name, *(f"{score:.6g}" for score in scores)])
+
+
+def write_label_csv(found: "SpatialAttention", path: Path) -> None:
+    """Write the columns class, probability, low and high (of the middle 80 % of the tiles).
+
+    Raises
+    ------
+    VirtuesError
+        The disk is full or the folder cannot be written.
+    """
+    import csv
+
+    from virtues_core.files import replacing
+
+    with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["class", "probability", "low", "high"])
+        for name, *numbers in found.rows():
+            rows.writerow([name, *(f"{value:.6g}" for value in numbers)])

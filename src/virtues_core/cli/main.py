@@ -20,6 +20,7 @@ COMMANDS = (
     "attention",
     "segment",
     "train_head",
+    "train_label",
     "annotate",
     "cluster",
     "evaluate",

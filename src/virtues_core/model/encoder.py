@@ -71,7 +71,7 @@ class Encoder(nn.Module):
             Numbers of blocks, from 1, after which the summaries are kept.
         """
         marker = self.marker(torch.cat(list(marker_embeddings)))
-        x = self._tokens(patches, marker, layout)
+        x = self.tokens(patches, marker, layout)
         rotation = self._rotation(layout, x)
         kept = []
         last = len(self.blocks) - 1
@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         For looking inside: a block runs when the next one is asked for, so that the caller can
         stop at the one it wants. Parameters as in `forward`.
         """
-        x = self._tokens(patches, self.marker(torch.cat(list(marker_embeddings))), layout)
+        x = self.tokens(patches, self.marker(torch.cat(list(marker_embeddings))), layout)
         rotation = self._rotation(layout, x)
         for letter, block in zip(self.config.encoder_pattern, self.blocks, strict=True):
             turn = None if letter == "v" else rotation
@@ -118,8 +118,18 @@ class Encoder(nn.Module):
         table = rotation_table(*layout.grid, self.config.head_dim, device=x.device, dtype=x.dtype)
         return Rotation(*(part[layout.position] for part in table))
 
-    def _tokens(self, patches: Sequence[Tensor], marker: Tensor, layout: Layout) -> Tensor:
-        """Pack the summary tokens and the visible image tokens: (N, D)."""
+    def tokens(self, patches: Sequence[Tensor], marker: Tensor, layout: Layout) -> Tensor:
+        """Pack the summary tokens and the visible image tokens: (N, D).
+
+        Parameters
+        ----------
+        patches
+            One (C_i, H · W, patch pixels) a sample.
+        marker
+            (ΣC, D) marker terms.
+        layout
+            The batch's packed rows.
+        """
         flat = torch.cat(list(patches))  # (ΣC, H · W, pixels)
         markers = slice(layout.summaries, None)
         row = channel_rows(layout)[markers]

@@ -33,15 +33,19 @@ def rotation_table(
     Rotation
         Of ``rows * columns`` positions, row by row.
     """
-    quarter = head_dim // 4
-    k = torch.arange(quarter, device=device, dtype=torch.float64)
-    theta = THETA ** (-2 * k / (head_dim / 2))
     row, column = torch.meshgrid(
         torch.arange(rows, device=device, dtype=torch.float64),
         torch.arange(columns, device=device, dtype=torch.float64),
         indexing="ij",
     )
     position = torch.stack([row.flatten(), column.flatten()], dim=1)
+    return rotation_of(position, head_dim, dtype=dtype)
+
+
+def rotation_of(position: Tensor, head_dim: int, *, dtype: torch.dtype) -> Rotation:
+    """Tabulate the rotation of positions (P, 2) float64: row, column, also between patches."""
+    k = torch.arange(head_dim // 4, device=position.device, dtype=torch.float64)
+    theta = THETA ** (-2 * k / (head_dim / 2))
     angle = (position[:, :, None] * theta)[:, None]
     return Rotation(angle.cos().to(dtype), angle.sin().to(dtype))
 

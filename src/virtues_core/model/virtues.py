@@ -117,7 +117,7 @@ class VirTues(nn.Module):
         layers: Sequence[int] = (),
     ) -> Encoded:
         """Run the encoder alone; see `Encoder.forward` for the settings."""
-        patches = [self._patch(image) for image in images]
+        patches = [self.patches(image) for image in images]
         encoded: Encoded = self.encoder(
             patches, marker_embeddings, layout, only_summaries=only_summaries, layers=layers
         )
@@ -127,7 +127,7 @@ class VirTues(nn.Module):
         self, images: Sequence[Tensor], marker_embeddings: Sequence[Tensor], layout: Layout
     ) -> Iterator[tuple[Block, Tensor, Rotation | None]]:
         """Look inside the encoder, block by block; see `Encoder.states`."""
-        patches = [self._patch(image) for image in images]
+        patches = [self.patches(image) for image in images]
         return self.encoder.states(patches, marker_embeddings, layout)
 
     def load_published(self, state_dict: Mapping[str, Tensor]) -> None:
@@ -169,7 +169,7 @@ class VirTues(nn.Module):
         grid = checked_grid(images, marker_embeddings, masks, self.config)
         return Layout.of([len(image) for image in images], grid, masks, images[0].device)
 
-    def _patch(self, image: Tensor) -> Tensor:
+    def patches(self, image: Tensor) -> Tensor:
         """(C, H, W) → (C, positions, patch pixels), row-major within a patch."""
         size = self.config.patch_size
         return image.unfold(1, size, size).unfold(2, size, size).flatten(3).flatten(1, 2)

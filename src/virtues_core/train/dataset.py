@@ -131,16 +131,8 @@ class CropDataset(Dataset[Sample]):
     def _origin(self, generator: np.random.Generator, image: TrainingImage) -> tuple[int, int]:
         """Draw the crop's top-left pixel in a window with enough tissue."""
         size = self.config.crop_px
-        sides = image.tissue.shape
-        window = [min(self.config.subimage_px, side) for side in sides]
-        best, most = (0, 0), -1.0
-        for _ in range(20):
-            y, x = (int(generator.integers(s - w + 1)) for s, w in zip(sides, window, strict=True))
-            covered = float(image.tissue[y : y + window[0], x : x + window[1]].mean())
-            if covered > most:
-                best, most = (y, x), covered
-            if covered >= self.config.min_tissue:
-                break
+        window = tuple(min(self.config.subimage_px, side) for side in image.tissue.shape)
+        best = draw_window(generator, image.tissue, window, self.config.min_tissue)
         y, x = (
             corner + int(generator.integers(w - size + 1))
             for corner, w in zip(best, window, strict=True)
@@ -179,6 +171,27 @@ def windows_of(image: TrainingImage, config: TrainConfig) -> int:
         raise InputError(message)
     fit = math.prod(max(1, side // config.subimage_px) for side in image.tissue.shape)
     return int(fit) * config.subimages_per_fit
+
+
+def draw_window(
+    generator: np.random.Generator,
+    tissue: NDArray[np.bool_],
+    window: tuple[int, ...],
+    min_tissue: float,
+) -> tuple[int, int]:
+    """Draw the top-left pixel (y, x) of a window (h, w) with enough tissue, or the best of 20."""
+    best, most = (0, 0), -1.0
+    for _ in range(20):
+        y, x = (
+            int(generator.integers(side - length + 1))
+            for side, length in zip(tissue.shape, window, strict=True)
+        )
+        covered = float(tissue[y : y + window[0], x : x + window[1]].mean())
+        if covered > most:
+            best, most = (y, x), covered
+        if covered >= min_tissue:
+            break
+    return best
 
 
 def split_by_patient(

@@ -12,6 +12,7 @@ from virtues_core.errors import InputError
 from virtues_core.files import replacing
 from virtues_core.image import MultiplexImage
 from virtues_core.markers import MarkerEmbeddings, Panel
+from virtues_core.markers.registry import is_accession
 from virtues_core.preprocess import (
     Statistics,
     dataset_statistics,
@@ -20,7 +21,7 @@ from virtues_core.preprocess import (
     upper_quantiles,
 )
 from virtues_core.read import image_names, read_image
-from virtues_core.read.spora import SporaDataset
+from virtues_core.read.spora import SporaDataset, Tissue
 from virtues_core.train.dataset import TrainingImage
 
 
@@ -35,6 +36,22 @@ class Source:
     dataset: str
     tissue: NDArray[np.bool_] | None = None
     """(Y, X) where the dataset brings one; else it is found by Otsu's threshold."""
+
+    @property
+    def panel(self) -> Panel:
+        """What its channels are, as the dataset says."""
+        panel = Panel.from_names(self.image.channels)
+        for position, key in enumerate(self.keys):
+            if key is None:
+                panel = panel.assign(position, status="background")
+            elif is_accession(key) and panel.keys[position] != key:
+                panel = panel.assign(position, accession=key)
+        return panel
+
+    def normalised(self, folder: Path) -> Path:
+        """Name the file in ``folder`` that `prepare` writes."""
+        identity = f"{self.dataset}|{self.patient}|{self.image.name}|{self.image.source}"
+        return folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npy"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,25 +99,28 @@ def sources_of_spora(folders: Sequence[Path]) -> list[Source]:
         for tissue in dataset.tissues:
             if tissue.split == "test":
                 continue
-            image = dataset.image(tissue)
-            known = Panel.from_names(image.channels).entries
-            keys = tuple(
-                (channel.uniprot_id or entry.key) if channel.qc_pass else None
-                for channel, entry in zip(dataset.channels(tissue), known, strict=True)
-            )
-            found.append(
-                Source(
-                    image,
-                    keys,
-                    tissue.patient_id or tissue.tissue_id,
-                    tissue.dataset or folder.name,
-                    dataset.tissue_mask(tissue, image.shape[1:]),
-                )
-            )
+            found.append(source_of_tissue(dataset, tissue))
     if not found:
         message = "no tissue of a training split in: " + ", ".join(str(f) for f in folders)
         raise InputError(message)
     return found
+
+
+def source_of_tissue(dataset: SporaDataset, tissue: Tissue) -> Source:
+    """Take one tissue of a spora folder; channels that failed quality control stay out."""
+    image = dataset.image(tissue)
+    known = Panel.from_names(image.channels).entries
+    keys = tuple(
+        (channel.uniprot_id or entry.key) if channel.qc_pass else None
+        for channel, entry in zip(dataset.channels(tissue), known, strict=True)
+    )
+    return Source(
+        image,
+        keys,
+        tissue.patient_id or tissue.tissue_id,
+        tissue.dataset or dataset.path.name,
+        dataset.tissue_mask(tissue, image.shape[1:]),
+    )
 
 
 def prepare(sources: Sequence[Source], folder: Path) -> TrainingData:
@@ -164,8 +184,7 @@ def _prepare_dataset(
     )
     made = []
     for member, tissue in zip(members, tissues, strict=True):
-        identity = f"{member.dataset}|{member.patient}|{member.image.name}|{member.image.source}"
-        path = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npy"
+        path = member.normalised(folder)
         pixels = member.image.compute(kept)
         upper = upper_quantiles(pixels, tissue)
         normal = normalise(pixels, upper, statistics.mean, statistics.std).astype(np.float16)
