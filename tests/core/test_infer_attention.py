@@ -9,6 +9,7 @@ import pytest
 import torch
 import typer
 from infer_samples import CHANNELS, USED, checkpoint, counts, image_of
+from skimage.io import imread
 from typer.testing import CliRunner
 
 from virtues_core.cli import attention
@@ -201,6 +202,17 @@ def call(folder: Path, region: str, image: str = "image.ome.tiff") -> str:
     return result.output
 
 
+def assert_bars(picture: np.ndarray, scores: list[float]) -> None:
+    """The bars' lengths are in the proportion of the scores, the longest on top."""
+    blue = (np.abs(picture.astype(int) - (0x4A, 0x6B, 0xFF)).sum(axis=2) < 30).sum(axis=1)
+    rows = np.flatnonzero(blue)
+    bars = [
+        blue[run[len(run) // 2]] for run in np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    ]
+    ranked = sorted(scores, reverse=True)
+    np.testing.assert_allclose(np.array(bars) / bars[0], np.array(ranked) / ranked[0], atol=0.02)
+
+
 def test_the_command_writes_a_column_a_region(folder: Path) -> None:
     said = call(folder, "one.tif")
     path = folder / "out" / "markers.csv"
@@ -211,11 +223,15 @@ def test_the_command_writes_a_column_a_region(folder: Path) -> None:
     assert all(2 <= score <= 2 * 3 for score in alone)  # heads to heads x (C - 1)
     assert "region 3 (1600 px): " + USED[int(np.argmax(alone))] in said
     assert "131Xe_Xe131 (background, not a marker)" in said
+    picture = folder / "out" / "markers.png"
+    one = imread(picture)
+    assert_bars(one[:, :, :3], alone)
 
     call(folder, "two.tif")
     rows = list(csv.DictReader(path.read_text("utf-8").splitlines()))
     assert list(rows[0]) == ["marker", "importance_3", "importance_5"]
     np.testing.assert_allclose([float(row["importance_3"]) for row in rows], alone, rtol=1e-4)
+    assert imread(picture).shape[1] > 1.4 * one.shape[1]  # a panel a region
 
 
 @pytest.mark.parametrize(

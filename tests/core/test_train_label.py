@@ -12,7 +12,7 @@ import pytest
 import torch
 import typer
 from infer_samples import image_of
-from label_samples import BLOCK, CHANNELS, KEYS, small_checkpoint, tissue, write_cohort
+from label_samples import CHANNELS, KEYS, small_checkpoint, tissue, write_cohort
 from typer.testing import CliRunner
 
 from virtues_core.cli import attention, train_label
@@ -102,9 +102,7 @@ def test_columns_that_are_no_label(cohort: Path, column: str, said: str) -> None
         labelled_tissues(cohort, column)
 
 
-def test_after_fine_tuning_the_label_is_told_and_the_map_shows_the_planted_place(
-    cohort: Path, tmp_path: Path
-) -> None:
+def test_after_fine_tuning_the_label_of_other_tissues_is_told(cohort: Path, tmp_path: Path) -> None:
     start = load_checkpoint("demo")
     before = {name: value.clone() for name, value in start.model.state_dict().items()}
     recipe = LabelConfig(epochs=3, batch_size=4, learning_rate=5e-4)
@@ -114,19 +112,14 @@ def test_after_fine_tuning_the_label_is_told_and_the_map_shows_the_planted_place
         assert torch.equal(value, before[name])
     losses = [epoch.validation_loss for epoch in tuned.fitted.epochs]
     assert min(losses) == tuned.fitted.best.validation_loss < 0.6 < losses[0]
-    said, ratios = [], []
+    said = []
     for number in range(12):  # of no patient that it was trained on
-        pixels, place = tissue(1000 + number, block=number % 2 == 1)
+        pixels, _ = tissue(1000 + number, block=number % 2 == 1)
         found = spatial_attention(image_of(pixels, CHANNELS), None, tuned.model)
         assert found.attention.mean() == pytest.approx(1, abs=1e-4)
         said.append(found.classes[int(found.probabilities.argmax())])
-        if place is not None:
-            y, x = (at // 8 for at in place)
-            side = BLOCK // 8
-            ratios.append(found.attention[y : y + side, x : x + side].mean())
     scores = score_tissues(["low", "high"] * 6, said, [str(i) for i in range(12)])
     assert scores.macro_f1 > 0.85 > 0.7 > scores.chance
-    assert len(ratios) == 6
 
 
 def small_data(folder: Path) -> tuple[list[LabelledImage], MarkerEmbeddings]:

@@ -56,16 +56,17 @@ def attention(
     device: DeviceName = "auto",
     batch_size: TilesAtOnce = 8,
 ) -> None:
-    """Score each marker in regions (markers.csv), or tell what counts at a point, or for a label.
+    """Score each marker in regions, or tell what counts at a point, or for a label.
 
-    For a point: rollout.tif is where in the tissue attention came from, point.csv says of each
-    marker its share in that, how far the token moves when the marker is hidden, and what each
-    type's probability loses. For a label: spatial.ome.tiff is the attention of each pixel, as a
-    multiple of what it would be were all of its tile attended to alike; label.csv has the
-    probabilities.
+    For regions: markers.csv, and markers.png with bars. For a point: rollout.tif is where in the
+    tissue attention came from, point.csv says of each marker its share in that, how far the token
+    moves when the marker is hidden, and what each type's probability loses. For a label:
+    spatial.ome.tiff is the attention of each pixel, as a multiple of what it would be were all of
+    its tile attended to alike; label.csv has the probabilities.
     """
     from virtues_core.cli._options import open_checkpoint, tile_progress
     from virtues_core.infer import marker_importance
+    from virtues_core.infer.importance_figure import draw_importance
     from virtues_core.markers import Panel
     from virtues_core.read import read_image, read_labels
 
@@ -86,12 +87,13 @@ def attention(
         opened, given, model, labels, batch_size=batch_size, on_tile=tile_progress
     )
     write_csv(found, out / "markers.csv")
+    draw_importance(found, out / "markers.png")
     for label, pixels in zip(found.regions, found.area_px, strict=True):
         best = ", ".join(f"{name} {score:.2f}" for name, score in found.ranked(label)[:SHOWN])
         typer.echo(f"region {label} ({pixels} px): {best}")
     for text in found.warnings:
         typer.echo(f"note: {text}")
-    typer.echo(f"{out / 'markers.csv'}: {len(found.channels)} markers")
+    typer.echo(f"{out / 'markers.csv'}, {out / 'markers.png'}: {len(found.channels)} markers")
 
 
 def _place(
