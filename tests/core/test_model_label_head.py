@@ -143,7 +143,7 @@ def label_model() -> LabelModel:
 def test_a_folder_opens_as_it_was_saved(tmp_path: Path) -> None:
     model, folder = label_model(), tmp_path / "grade"
     save_label_model(model, folder)
-    found = load_label_model(folder)
+    found = load_label_model(load_checkpoint(folder))
     assert (found.label, found.classes, found.held_out) == (
         "grade",
         ("high", "low"),
@@ -158,7 +158,10 @@ def test_a_folder_opens_as_it_was_saved(tmp_path: Path) -> None:
     torch.testing.assert_close(same["encoder.patch.weight"],
                                model.checkpoint.model.encoder.patch.weight)  # fmt: skip
     save_label_model(replace(model, held_out={}), folder)  # over an older one
-    assert load_label_model(folder).told() == "it is not known how well it does on other patients"
+    assert (
+        load_label_model(load_checkpoint(folder)).told()
+        == "it is not known how well it does on other patients"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["grade"]
 
 
@@ -166,7 +169,7 @@ def test_folders_that_do_not_fit(tmp_path: Path) -> None:
     model, folder = label_model(), tmp_path / "grade"
     save_checkpoint(model.checkpoint, folder)
     with pytest.raises(CheckpointError, match="expected a folder of virtues train-label"):
-        load_label_model(folder)
+        load_label_model(load_checkpoint(folder))
     with pytest.raises(InputError, match=r"a new folder.*found something else"):
         save_label_model(model, folder)
     assert not (folder / LABEL_FILE).exists()
@@ -175,7 +178,7 @@ def test_folders_that_do_not_fit(tmp_path: Path) -> None:
     weights = (other / LABEL_FILE).read_bytes()
     (other / LABEL_FILE).write_bytes(weights[:-9])
     with pytest.raises(CheckpointError, match="not a whole file of virtues train-label"):
-        load_label_model(other)
+        load_label_model(load_checkpoint(other))
     save_label_model(replace(model, classes=("high", "low", "middle")), other)
     with pytest.raises(CheckpointError, match="other shapes in: classifier"):
-        load_label_model(other)
+        load_label_model(load_checkpoint(other))

@@ -295,7 +295,7 @@ def test_both_commands(cohort: Path, model: Path, tmp_path: Path) -> None:
     assert "grade: high, low; tissues: 8 train, 4 validation, 4 test (patients at random)" in said
     assert "on 2 patients kept out: macro F1" in said
     assert [path.name for path in tmp_path.iterdir()] == ["grade"]
-    found = load_label_model(out)
+    found = load_label_model(load_checkpoint(out))
     assert (found.label, found.classes) == ("grade", ("high", "low"))
     assert found.held_out["tissues"] == 4
     assert found.checkpoint.statistics[0].channels == CHANNELS
@@ -332,7 +332,7 @@ def test_ctrl_c_keeps_the_weights_so_far(
     )  # fmt: skip
     assert code == 130
     assert "the best weights so far are in" in said
-    assert load_label_model(tmp_path / "out").held_out == {}
+    assert load_label_model(load_checkpoint(tmp_path / "out")).held_out == {}
 
 
 def test_mistakes_at_the_commands(cohort: Path, model: Path, tmp_path: Path) -> None:

@@ -165,12 +165,12 @@ def _explain_label(
     out: Path,
 ) -> None:
     """Write spatial.ome.tiff and label.csv."""
-    from virtues_core.cli._options import device_named, tile_progress
+    from virtues_core.cli._options import open_checkpoint, tile_progress
     from virtues_core.infer.spatial import spatial_attention
     from virtues_core.model.label_file import load_label_model
     from virtues_core.read import write_ome_tiff
 
-    model = load_label_model(folder, device=device_named(device))
+    model = load_label_model(open_checkpoint(str(folder), device))
     found = spatial_attention(image, panel, model, batch_size=batch_size, on_tile=tile_progress)
     write_ome_tiff(
         out / "spatial.ome.tiff", found.pixels()[None], ["attention"], image.pixel_size_um

@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from virtues_core.errors import CheckpointError, InputError
 from virtues_core.files import replacing
-from virtues_core.model.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from virtues_core.model.checkpoint import Checkpoint, save_checkpoint
 from virtues_core.model.label_head import LabelHead
 from virtues_core.model.strict import load_strictly
 
@@ -99,24 +97,23 @@ def check_place(folder: Path) -> None:
         raise InputError(message)
 
 
-def load_label_model(folder: Path, *, device: str | torch.device = "cpu") -> LabelModel:
-    """Open a folder of `save_label_model`.
+def load_label_model(checkpoint: Checkpoint) -> LabelModel:
+    """Open what a fine-tuned checkpoint of `save_label_model` has beside its weights.
 
     Raises
     ------
     CheckpointError
-        It is none, a file is damaged, or the head does not fit the model.
+        It is another checkpoint, the file is damaged, or the head does not fit the model.
     """
     from safetensors import SafetensorError, safe_open
 
-    path = folder / LABEL_FILE
+    path = Path() if checkpoint.folder is None else checkpoint.folder / LABEL_FILE
     if not path.is_file():
         message = (
             f"expected a folder of virtues train-label with {LABEL_FILE}, found none in "
-            f"{str(folder)!r}. Name that folder, or train one."
+            f"{str(checkpoint.folder)!r}. Name that folder, or train one."
         )
         raise CheckpointError(message)
-    checkpoint = load_checkpoint(folder, device=device)
     try:
         with safe_open(path, framework="pt") as file:
             described = file.metadata() or {}
@@ -126,13 +123,14 @@ def load_label_model(folder: Path, *, device: str | torch.device = "cpu") -> Lab
         label = described[_LABEL]
     except (SafetensorError, OSError, LookupError, ValueError, TypeError) as error:
         message = (
-            f"{LABEL_FILE} in {str(folder)!r} is not a whole file of virtues train-label "
-            f"({error}). Copy the folder again, or train anew."
+            f"{LABEL_FILE} in {str(checkpoint.folder)!r} is not a whole file of virtues "
+            f"train-label ({error}). Copy the folder again, or train anew."
         )
         raise CheckpointError(message) from error
     head = LabelHead(checkpoint.config, len(classes))
     load_strictly(
         head, weights, "Expected the label head of this very model; copy the folder again."
     )
+    device = next(checkpoint.model.parameters()).device
     head.to(device).eval().requires_grad_(requires_grad=False)
     return LabelModel(checkpoint, head, label, classes, held_out)
