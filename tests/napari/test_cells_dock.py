@@ -53,11 +53,11 @@ def ready(dock, qtbot, tissue, checkpoint):
     return dock
 
 
-def click(dock, tissue, name, count):
-    """Click the first cells of a type."""
+def click(dock, tissue, name, count, first=0):
+    """Click some cells of a type."""
     dock.table.choose(name)
     numbers = dock.cells.embedding.numbers.tolist()
-    for label in [label for label, own in tissue.types.items() if own == name][:count]:
+    for label in [label for label, own in tissue.types.items() if own == name][first:][:count]:
         y, x = (values[0] for values in np.nonzero(tissue.labels == label))
         dock.types.click(float(y), float(x))
         assert dock.types.clicked[numbers.index(label)] == name
@@ -93,11 +93,14 @@ def test_types_go_to_a_table_and_a_classifier_and_come_back(ready, qtbot, tissue
     dock.save_classifier(model.with_suffix(""))
     ended(dock, qtbot)
     assert load_classifier(model).classes == tuple(sorted(TYPES))
-    dock.types.begin(dock.cells)
-    assert dock.types.types is None
+    by_clicks = dock.types.types.probabilities
     with qtbot.waitSignal(dock.types.typed, timeout=SLOW_MS):
         dock.apply_classifier(model)
     assert dock.types.types.model == model
+    others = [row for row in range(len(dock.cells)) if row not in dock.types.clicked]
+    np.testing.assert_allclose(
+        dock.types.types.probabilities[others], by_clicks[others], rtol=1e-3, atol=1e-4
+    )
     counts = dock.types.view.counts
     assert sum(counts.values()) == len(tissue.types)
     assert set(counts) == {*TYPES, UNSURE}
@@ -113,6 +116,33 @@ def test_the_command_repeats_the_run(ready, tissue, checkpoint):
         f"virtues embed {tissue.image} --cells {tissue.mask} "
         f"--checkpoint {checkpoint} --out cells.h5ad"
     )
+
+
+def test_what_cuts_the_showing_of_layers_short_leaves_none_hidden(ready, qtbot, tissue):
+    dock = ready
+    for name in TYPES:
+        dock.table.add(name)
+
+    def interfere(_):
+        """Click in the turn in which the layer was put in and is not yet shown."""
+        click(dock, tissue, TYPES[1], 2, first=len(dock.types.clicked) - 4)
+        dock.unsure.setValue(len(dock.types.clicked) / 20)
+
+    dock.viewer.layers.events.inserted.connect(interfere)
+    click(dock, tissue, TYPES[0], 4)
+    qtbot.waitUntil(lambda: len(dock.types.clicked) == 6, timeout=20_000)
+    qtbot.wait(300)
+    with qtbot.waitSignal(dock.types.typed, timeout=SLOW_MS):
+        dock.types.type_all()
+    ended(dock, qtbot)
+    qtbot.wait(300)
+    marks, types = dock.viewer.layers[-1], dock.viewer.layers[-3]
+    assert marks.name.startswith("clicked cells")
+    assert types.name.startswith("cell types")
+    assert len(marks.data) == len(dock.types.clicked) == 8
+    assert marks.visible
+    assert types.visible
+    assert dock.viewer.layers.selection.active is dock.cells.layer
 
 
 def test_a_click_is_taken_back_and_a_type_forgotten(ready, qtbot, tissue):

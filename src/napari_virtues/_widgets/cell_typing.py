@@ -54,6 +54,11 @@ class CellTyping(QObject):
         self._form = form
         self._clicks = CellClicks(viewer, form)
         self._turns = Turns(form)
+        """For the layer of types."""
+        self._marking = Turns(form)
+        """For that of clicked cells, so that a click does not cut short the showing of types."""
+        self._covered: list[Any] = []
+        """Layers that were put in and are still to be shown."""
         self._cells: Cells | None = None
         self._space: TokenSpace | None = None
         self._turn = 0
@@ -76,7 +81,7 @@ class CellTyping(QObject):
         self._form.typing.setEnabled(True)
         self._form.problem.say("")
         self._form.summary.setText(f"{len(cells):,} cells. Name two types or more, then click.")
-        self._turns.begin(self._show_marks(remove_types=True))
+        self._clear()
 
     def click(self, y: float, x: float) -> None:
         """Say that the cell there is of the chosen type, or, if it was said already, that not.
@@ -100,7 +105,7 @@ class CellTyping(QObject):
         if row == self.offered:
             self.offered = None
         self._say_chosen()
-        self._turns.begin(self._show_marks())
+        self._marking.begin(self._show_marks())
 
     def type_all(self) -> None:
         """Type all cells from the clicked ones."""
@@ -143,7 +148,7 @@ class CellTyping(QObject):
         self._viewer.scene.camera.zoom = min(self._viewer.canvas.size) / across
         self._form.click_button.setChecked(True)
         self._say_offered(self.offered)
-        self._turns.begin(self._show_marks())
+        self._marking.begin(self._show_marks())
 
     @property
     def _order(self) -> tuple[str, ...]:
@@ -213,7 +218,7 @@ class CellTyping(QObject):
         self.types, self.view, self._offers, self.offered = None, None, [], None
         if self._cells is not None:
             self._form.summary.setText(f"{len(self._cells):,} cells.")
-        self._turns.begin(self._show_marks(remove_types=True))
+            self._clear()
 
     def _rename(self, old: str, new: str) -> None:
         self.clicked = {row: new if own == old else own for row, own in self.clicked.items()}
@@ -263,22 +268,30 @@ class CellTyping(QObject):
             yield
             layer.features = legend(view)
         yield
+        yield from self._uncover(layer)
         cells.layer.features["cell_type"] = view.names.astype(object)
         cells.layer.features["cell_type_probability"] = view.types.probability
         yield
         self._count()
-        yield from self._show_marks()
+        self._marking.begin(self._show_marks())
         self.typed.emit()
 
-    def _show_marks(self, *, remove_types: bool = False) -> Steps:
+    def _clear(self) -> None:
+        self._turns.begin(self._remove_types())
+        self._marking.begin(self._show_marks())
+
+    def _remove_types(self) -> Steps:
+        cells = self._cells
+        old = None if cells is None else types_layer(self._viewer, cells.image)
+        if cells is not None and old is not None:
+            self._viewer.layers.remove(old)
+            outline(cells.layer, on=False)
+        yield
+
+    def _show_marks(self) -> Steps:
         cells = self._cells
         if cells is None:
             return
-        old = types_layer(self._viewer, cells.image) if remove_types else None
-        if old is not None:
-            self._viewer.layers.remove(old)
-            outline(cells.layer, on=False)
-            yield
         self._count()
         layer = marks_layer(self._viewer, cells.image)
         if layer is None and not self.clicked:
@@ -287,27 +300,36 @@ class CellTyping(QObject):
             layer = new_marks_layer(cells)
             yield
             yield from self._insert(layer)
+        yield from self._uncover(layer)
         colors = self._form.table.colors
         marked = {row: colors[name] for row, name in self.clicked.items() if name in colors}
         show_marks(layer, cells, marked, self.offered)
         yield
 
     def _insert(self, layer: Any, above: Any = None) -> Steps:
-        """Put a hidden layer on top, or below another, and show it; the mask stays selected."""
+        """Put a hidden layer on top, or below another."""
+        self._covered.append(layer)
         layers = self._viewer.layers
         at = layers.index(above) if above in layers else len(layers)
         yield from self._turns.in_two(partial(layers.insert, at, layer))
+
+    def _uncover(self, layer: Any) -> Steps:
+        """Show a layer that these steps put in, or others that were cut short; select the mask."""
+        if layer not in self._covered:
+            return
+        layers = self._viewer.layers
         if self._cells is not None and self._cells.layer in layers:
             layers.selection.active = self._cells.layer
         yield
         yield from self._turns.in_two(partial(_show, layer))
+        self._covered.remove(layer)
 
     def _recolor(self) -> Steps:
         layer = None if self._cells is None else types_layer(self._viewer, self._cells.image)
         if layer is not None:
             layer.colormap = type_colormap(self._colors)
-            yield
-        yield from self._show_marks()
+        yield
+        self._marking.begin(self._show_marks())
 
     def _count(self) -> None:
         counts = {} if self.view is None else self.view.counts
