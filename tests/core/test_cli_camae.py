@@ -105,7 +105,7 @@ def test_it_stands_in_the_table(folder: Path, trained: Path, tmp_path: Path) -> 
 
 def test_another_panel_is_refused(trained: Path, tmp_path: Path) -> None:
     other = cohort(tmp_path / "mibi", "mibi")
-    with pytest.raises(MarkerError, match="lacks"):
+    with pytest.raises(MarkerError, match="besides"):
         CAMAETokens(load_camae(trained)).encode(list(LabelledCohort(other, "cell_type")))
 
 

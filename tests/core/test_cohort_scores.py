@@ -66,3 +66,17 @@ def test_refusals() -> None:
         score(LABELS[:0], TYPES[:0])
     with pytest.raises(InputError, match="found 5 types and 6 labels"):
         score(LABELS, TYPES[:5])
+
+
+def test_cells_of_one_class_alone() -> None:
+    found = score(np.array(["a", "a"]), np.array(["a", "a"]))
+    assert found.confusion.tolist() == [[2]]
+    assert found.macro_f1 == 1
+
+
+def test_further_rows_stand_below_their_columns() -> None:
+    found = score(np.array(["a", "b"]), np.array(["a", "b"]))
+    *_, macro, below = told({"x": found, "another": found}, [["95 %", "0.9-1.0", "0.8-1.0"]]).split(
+        "\n"
+    )
+    assert below.index("0.8-1.0") == macro.rindex("1.000")

@@ -102,7 +102,7 @@ def test_weights_of_another_panel_are_refused(tmp_path: Path) -> None:
         load_camae(tmp_path)
 
 
-@pytest.mark.parametrize("shape", [(1, 2, 16, 16), (1, 3, 12, 16), (3, 16, 16)])
+@pytest.mark.parametrize("shape", [(1, 4, 16, 16), (1, 3, 12, 16), (3, 16, 16)])
 def test_other_images_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="one panel"):
         CAMAE(TINY).patch_tokens(torch.zeros(shape))

@@ -1,6 +1,7 @@
 """``virtues evaluate``: measure a checkpoint on images with known truth."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,10 +10,28 @@ import typer
 from virtues_core.cli._options import CheckpointName, DeviceName, FitCommand, TilesAtOnce
 
 if TYPE_CHECKING:
-    from virtues_core.evaluate import Encoder, ProbeReport, ReconstructionReport
+    from collections.abc import Iterable
+
+    from virtues_core.evaluate import (
+        Encoder,
+        LabelledTissue,
+        ProbeReport,
+        ReconstructionReport,
+    )
 
 _Label = Annotated[str, typer.Option("--label", help="Column of metadata/cells.parquet.")]
 _Out = Annotated[Path, typer.Option("--json", help="The JSON file to write.")]
+_Level = Annotated[
+    str,
+    typer.Option("--level", help="cell; or niche: squares of 128 px, labelled as most cells are."),
+]
+_CAMAE = Annotated[
+    Path | None, typer.Option("--camae", help="A CA-MAE of this panel: virtues train-camae.")
+]
+_Kronos = Annotated[
+    Path | None,
+    typer.Option("--kronos", help="Folder of KRONOS, where you have its package and weights."),
+]
 _Stride = Annotated[int, typer.Option("--stride", help="Step from tile to tile, px.")]
 
 
@@ -76,6 +95,7 @@ def cells(
     label: _Label,
     out: _Out,
     checkpoint: CheckpointName = "demo",
+    level: _Level = "cell",
     test_fraction: Annotated[
         float,
         typer.Option("--test-fraction", help="Share of patients, where the cohort has no split."),
@@ -84,23 +104,26 @@ def cells(
     device: DeviceName = "auto",
     batch_size: TilesAtOnce = 8,
     seed: Annotated[int, typer.Option("--seed", help="Draws the patients.")] = 0,
-    camae: Annotated[
-        Path | None, typer.Option("--camae", help="A CA-MAE of this panel: virtues train-camae.")
-    ] = None,
+    camae: _CAMAE = None,
+    kronos: _Kronos = None,
+    resnet: Annotated[
+        str,
+        typer.Option("--resnet", help="ResNet-50: folder or hub name; only with --level niche."),
+    ] = "",
 ) -> None:
-    """Probe cell types within a cohort: tokens beside mean intensities, F1 on other patients."""
-    from virtues_core.evaluate import CAMAETokens, LabelledCohort, evaluate_cells, load_camae
+    """Probe types within a cohort: tokens beside other features, F1 on other patients."""
+    from virtues_core.evaluate import evaluate_cells
 
-    encoders = _encoders(checkpoint, device, stride, batch_size)
-    if camae is not None:
-        encoders.insert(1, CAMAETokens(load_camae(camae), stride, batch_size))
+    chosen = _Encoders(checkpoint, device, level, stride, batch_size)
+    encoders = chosen.made(camae, kronos, resnet)
     report = evaluate_cells(
-        LabelledCohort(cohort, label),
+        chosen.cohort(cohort, label),
         encoders,
         test_fraction=test_fraction,
+        least_cells=chosen.least,
         seed=seed,
     )
-    _write_probes(report, label, out)
+    _write_probes(report, label, level, out)
 
 
 def transfer(
@@ -109,21 +132,27 @@ def transfer(
     label: _Label,
     out: _Out,
     checkpoint: CheckpointName = "demo",
+    level: _Level = "cell",
     stride: _Stride = 42,
     device: DeviceName = "auto",
     batch_size: TilesAtOnce = 8,
     seed: Annotated[int, typer.Option("--seed", help="Draws cells and trees.")] = 0,
+    camae: _CAMAE = None,
+    kronos: _Kronos = None,
 ) -> None:
-    """Carry cell types from one cohort to another by the markers that both show."""
-    from virtues_core.evaluate import LabelledCohort, evaluate_transfer
+    """Carry types from one cohort to another by the markers that both show."""
+    from virtues_core.evaluate import evaluate_transfer
 
+    chosen = _Encoders(checkpoint, device, level, stride, batch_size)
+    encoders = chosen.made(camae, kronos)
     report = evaluate_transfer(
-        LabelledCohort(source, label),
-        LabelledCohort(target, label),
-        _encoders(checkpoint, device, stride, batch_size),
+        chosen.cohort(source, label),
+        chosen.cohort(target, label),
+        encoders,
+        least_cells=chosen.least,
         seed=seed,
     )
-    _write_probes(report, label, out)
+    _write_probes(report, label, level, out)
 
 
 def scaling(
@@ -172,26 +201,89 @@ def scaling(
         new.write_text(json.dumps({"batch_size": batch_size, "costs": rows}, indent=1), "utf-8")
 
 
-def _encoders(checkpoint: str, device: str, stride: int, batch_size: int) -> "list[Encoder]":
-    from virtues_core.cli._options import open_checkpoint
-    from virtues_core.evaluate import MeanIntensities, VirTuesTokens
+@dataclass(frozen=True)
+class _Encoders:
+    """What the two commands compare, and on what."""
 
-    known = open_checkpoint(checkpoint, device)
-    return [VirTuesTokens(known, stride, batch_size), MeanIntensities()]
+    checkpoint: str
+    device: str
+    level: str
+    stride: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        from virtues_core.errors import ConfigError
+        from virtues_core.infer.request import TILE_PX
+
+        if self.level not in {"cell", "niche"}:
+            message = f"--level: expected cell or niche, got {self.level!r}"
+            raise ConfigError(message)
+        if self.level == "niche":  # tiles side by side, as the niches are
+            object.__setattr__(self, "stride", TILE_PX)
+
+    def cohort(self, folder: Path, label: str) -> "Iterable[LabelledTissue]":
+        from virtues_core.evaluate import LabelledCohort, NicheCohort
+
+        found = LabelledCohort(folder, label)
+        return found if self.level == "cell" else NicheCohort(found)
+
+    @property
+    def least(self) -> int:
+        """Labelled cells or niches that a class needs."""
+        from virtues_core.cohort.annotate import LEAST_CELLS
+        from virtues_core.evaluate.labelled import LEAST_NICHES
+
+        return LEAST_CELLS if self.level == "cell" else LEAST_NICHES
+
+    def made(self, camae: Path | None, kronos: Path | None, resnet: str = "") -> "list[Encoder]":
+        """Open the encoders that are asked for, in the order of the table's columns."""
+        from virtues_core.cli._options import device_named, open_checkpoint
+        from virtues_core.errors import ConfigError
+        from virtues_core.evaluate import (
+            CAMAETokens,
+            MeanIntensities,
+            ResNetNiches,
+            VirTuesTokens,
+            load_camae,
+            load_kronos,
+            load_resnet,
+        )
+
+        if resnet and self.level == "cell":
+            message = "--resnet: expected --level niche with it, for it has no features of cells"
+            raise ConfigError(message)
+        if kronos and self.level == "niche":
+            message = "--kronos: expected --level cell with it; niches are not offered"
+            raise ConfigError(message)
+        device, step = device_named(self.device), (self.stride, self.batch_size)
+        known = open_checkpoint(self.checkpoint, self.device)
+        encoders: list[Encoder] = [VirTuesTokens(known, *step)]
+        if camae is not None:
+            encoders.append(CAMAETokens(load_camae(camae).to(device), *step))
+        if kronos is not None:
+            made = load_kronos(kronos, device, stride_px=self.stride, batch_size=self.batch_size)
+            encoders.append(made)
+        if resnet:
+            encoders.append(ResNetNiches(load_resnet(resnet, device), self.batch_size))
+        return [*encoders, MeanIntensities()]
 
 
-def _write_probes(report: "ProbeReport", label: str, out: Path) -> None:
+def _write_probes(report: "ProbeReport", label: str, level: str, out: Path) -> None:
     """Write what each encoder tells, and say it in one table."""
     from virtues_core.cohort.scores import told
     from virtues_core.files import replacing
 
-    described = {"label": label} | report.to_dict()
+    described = {"label": label, "level": level} | report.to_dict()
     with replacing(out) as new:
         new.write_text(json.dumps(described, indent=1, ensure_ascii=False), "utf-8")
-    typer.echo(told(report.encoders))
+    below = []
+    if report.intervals:
+        ends = (report.intervals[name].macro for name in report.encoders)
+        below = [["95 %, patients", *(f"{low:.3f}-{high:.3f}" for low, high in ends)]]
+    typer.echo(told(report.encoders, below))
     typer.echo(
-        f"{report.method}, {len(report.markers)} markers, trained on {report.trained_on} cells, "
-        f"split: {report.split}"
+        f"{report.method}, {len(report.markers)} markers, trained on {report.trained_on} "
+        f"{level}s, split: {report.split}"
     )
     for text in report.warnings:
         typer.echo(f"note: {text}", err=True)

@@ -1,5 +1,6 @@
 """How well types agree with labels: F1 by class, confusion, calibration."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,7 +141,9 @@ def score(
         name: ClassScore(float(f1), float(precision), float(recall), int(support))
         for name, precision, recall, f1, support in zip(named, *table, strict=True)
     }
-    counted = np.asarray(confusion_matrix(labels, types, labels=list(names)), dtype=np.int64)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "A single label was found")  # its name is given
+        counted = np.asarray(confusion_matrix(labels, types, labels=list(names)), dtype=np.int64)
     bins = () if probability is None else _calibration(labels == types, probability)
     return TypingScores(classes, names, counted, bins)
 
@@ -160,8 +163,16 @@ def _calibration(
     )
 
 
-def told(reports: dict[str, TypingScores]) -> str:
-    """Say F1 by class in a table, one column for each of several ways."""
+def told(reports: dict[str, TypingScores], below: Sequence[Sequence[str]] = ()) -> str:
+    """Say F1 by class in a table, one column for each of several ways.
+
+    Parameters
+    ----------
+    reports
+        By the name of the way.
+    below
+        Further rows: a title, and a text for each way.
+    """
     columns: Sequence[str] = list(reports)
     names = list(dict.fromkeys(name for found in reports.values() for name in found.classes))
     rows = [["class", "cells", *columns]]
@@ -170,6 +181,7 @@ def told(reports: dict[str, TypingScores]) -> str:
         cells = next(str(one.support) for one in own if one is not None)
         rows.append([name, cells, *("-" if one is None else f"{one.f1:.3f}" for one in own)])
     rows.append(["macro F1", "", *(f"{found.macro_f1:.3f}" for found in reports.values())])
+    rows += [[title, "", *texts] for title, *texts in below]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -85,7 +85,8 @@ class CAMAE(nn.Module):
         Parameters
         ----------
         images
-            (B, C, H, W) in model units, channels as in the config.
+            (B, C, H, W) in model units. Nothing here is a channel's own, so that any of those that
+            it was trained on will do, in any order.
         visible
             (B, K) numbers of the tokens that are seen, of C · H/p · W/p; None = all.
 
@@ -117,6 +118,7 @@ class CAMAE(nn.Module):
 
         (1 − α) mean squared error + α mean |‖F(x)‖ − ‖F(y)‖| over the patches' Fourier transforms.
         """
+        self._check(images, least=len(self.config.channels))
         patches = self._patches(images).flatten(1, 2)  # (B, N, pixels)
         batch, tokens, _ = patches.shape
         hidden = max(1, round(self.config.mask_ratio * tokens))
@@ -155,16 +157,16 @@ class CAMAE(nn.Module):
         size = self.config.patch_size
         return images.unfold(2, size, size).unfold(3, size, size).flatten(4).flatten(2, 3)
 
-    def _check(self, images: Tensor) -> None:
+    def _check(self, images: Tensor, *, least: int = 1) -> None:
         channels, size = len(self.config.channels), self.config.patch_size
         if (
             images.ndim != 4
-            or images.shape[1] != channels
+            or not least <= images.shape[1] <= channels
             or any(n % size for n in images.shape[2:])
         ):
             message = (
-                f"expected images of {channels} channels, sides a multiple of {size} px, "
-                f"(B, {channels}, H, W), found {tuple(images.shape)}; CA-MAE knows one panel only"
+                f"expected images of {least} to {channels} channels, sides a multiple of {size} "
+                f"px, (B, C, H, W), found {tuple(images.shape)}; CA-MAE knows one panel only"
             )
             raise InputError(message)
 

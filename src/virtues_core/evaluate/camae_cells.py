@@ -1,6 +1,5 @@
 """CA-MAE on tissues: what it is trained on, and the tokens of cells that it gives."""
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +11,17 @@ from torch import Tensor
 
 from virtues_core.errors import MarkerError
 from virtues_core.evaluate.camae import CAMAE
-from virtues_core.evaluate.encoders import EncodedCells, statistics_of_datasets
+from virtues_core.evaluate.encoders import (
+    EncodedCells,
+    model_units,
+    statistics_of_datasets,
+)
 from virtues_core.evaluate.labelled import LabelledTissue
 from virtues_core.infer.cells import CellMask
 from virtues_core.infer.request import TILE_PX
 from virtues_core.infer.tiles import cut
 from virtues_core.infer.tokens import cell_tokens
-from virtues_core.preprocess import (
-    Statistics,
-    normalise,
-    tile_origins,
-    tissue_mask,
-    upper_quantiles,
-)
+from virtues_core.preprocess import Statistics, tile_origins
 from virtues_core.train import TrainConfig
 from virtues_core.train.dataset import CropDataset
 from virtues_core.train.sources import Source, embeddings_for, prepare
@@ -76,7 +73,8 @@ class CAMAETokens:
     """Cell tokens of a CA-MAE: the mean over channels of its tokens, averaged over the cells.
 
     As for VirTues pixels are standardised by the data set that is at hand, and a patch weighs as
-    many pixels as the cell has in it.
+    many pixels as the cell has in it. Of a cohort seen through some markers of the model's panel
+    those are encoded.
     """
 
     model: CAMAE
@@ -90,13 +88,14 @@ class CAMAETokens:
         Raises
         ------
         MarkerError
-            A tissue lacks a marker of the panel that the model was trained on.
+            A tissue shows a marker that the model was not trained on.
         """
         statistics = statistics_of_datasets(cohort)
         return [self._encode(tissue, statistics[tissue.dataset]) for tissue in cohort]
 
     def _encode(self, tissue: LabelledTissue, known: Statistics) -> EncodedCells:
-        pixels = self._pixels(tissue, known)
+        pixels, keys = model_units(tissue, known)
+        self._check(tissue.image.name, keys)
         cells = CellMask(tissue.cell_mask, pixels.shape[1:])
         origins = tile_origins(pixels.shape[1:], size=TILE_PX, stride=self.stride_px)
         origins = origins[cells.held_by(origins)]
@@ -110,22 +109,12 @@ class CAMAETokens:
         patch = self.model.config.patch_size
         return EncodedCells(*cell_tokens(tokens, origins, tissue.cell_mask, patch))
 
-    def _pixels(self, tissue: LabelledTissue, known: Statistics) -> NDArray[np.float32]:
-        """(C, Y, X) in model units, channels in the model's order."""
-        own: dict[str, list[int]] = defaultdict(list)
-        for i, entry in enumerate(tissue.panel.entries):
-            if entry.keep and entry.key is not None:
-                own[entry.key].append(i)
-        wanted = Counter(self.model.config.channels)
-        missing = [key for key, count in wanted.items() if len(own[key]) < count]
-        if missing:
+    def _check(self, name: str, keys: Sequence[str]) -> None:
+        other = set(keys) - set(self.model.config.channels)
+        if other:
             message = (
-                f"expected the panel that CA-MAE was trained on, {tissue.image.name!r} lacks "
-                f"{', '.join(missing)}. Train one for this panel; CA-MAE cannot do without."
+                f"expected markers of the panel that CA-MAE was trained on, {name!r} shows "
+                f"{', '.join(sorted(other))} besides. Train one for this panel; CA-MAE knows no "
+                "other."
             )
             raise MarkerError(message)
-        channels = [own[key].pop(0) for key in self.model.config.channels]
-        pixels = tissue.image.compute(channels)
-        places = [known.channels.index(tissue.image.channels[i]) for i in channels]
-        upper = upper_quantiles(pixels, tissue_mask(pixels))
-        return normalise(pixels, upper, known.mean[places], known.std[places])

@@ -14,7 +14,13 @@ from virtues_core.infer.cells import CellMask, measure_cells
 from virtues_core.infer.embedding import embed
 from virtues_core.infer.token_table import EmbedRequest
 from virtues_core.model import Checkpoint
-from virtues_core.preprocess import Statistics, dataset_statistics, tissue_mask
+from virtues_core.preprocess import (
+    Statistics,
+    dataset_statistics,
+    normalise,
+    tissue_mask,
+    upper_quantiles,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,17 +60,12 @@ class MeanIntensities:
 
     def encode(self, cohort: Iterable[LabelledTissue]) -> list[EncodedCells]:
         """See `Encoder`."""
-        keys: set[str] | None = None
-        for tissue in cohort:
-            keys = set(tissue.keys) if keys is None else keys & set(tissue.keys)
-        if not keys:
-            message = "expected a marker that all tissues show, found none. Compare fewer of them."
-            raise InputError(message)
+        keys = keys_of_all(cohort)
         found: list[EncodedCells] = []
         members: dict[str, list[int]] = defaultdict(list)
         for place, tissue in enumerate(cohort):
             members[tissue.dataset].append(place)
-            found.append(_log_means(tissue, sorted(keys)))
+            found.append(_log_means(tissue, keys))
         for places in members.values():
             together = np.concatenate([found[i].features for i in places])
             mean, std = together.mean(0), together.std(0)
@@ -101,6 +102,31 @@ class VirTuesTokens:
             made = embed(tissue.image, tissue.cell_mask, tissue.panel, known, request)
             found.append(EncodedCells(made.numbers, np.asarray(made.tokens)))
         return found
+
+
+def keys_of_all(cohort: Iterable[LabelledTissue]) -> list[str]:
+    """List the marker keys that every tissue of a cohort shows, sorted.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    found = [set(tissue.keys) for tissue in cohort]
+    keys = set.intersection(*found) if found else set()
+    if not keys:
+        message = "expected a marker that all tissues show, found none. Compare fewer of them."
+        raise InputError(message)
+    return sorted(keys)
+
+
+def model_units(tissue: LabelledTissue, known: Statistics) -> tuple[NDArray[np.float32], list[str]]:
+    """Normalise a tissue by the statistics of its data set: (C, Y, X), and the C marker keys."""
+    channels = [tissue.image.index(name) for name in known.channels]
+    pixels = tissue.image.compute(channels)
+    upper = upper_quantiles(pixels, tissue_mask(pixels))
+    keys = [str(tissue.panel.keys[i]) for i in channels]
+    return normalise(pixels, upper, known.mean, known.std), keys
 
 
 def statistics_of_datasets(cohort: Iterable[LabelledTissue]) -> dict[str, Statistics]:

@@ -6,7 +6,7 @@ features of the markers that both show, trained on as many cells of each class.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from virtues_core.cohort.annotate import LEAST_CELLS, LEAST_SHARED, usable
 from virtues_core.cohort.classify import Labels, Method
 from virtues_core.cohort.scores import TypingScores, score
 from virtues_core.errors import InputError, MarkerError
+from virtues_core.evaluate.bootstrap import LEAST_PATIENTS, F1Intervals, bootstrap_f1
 from virtues_core.evaluate.encoders import Encoder
 from virtues_core.evaluate.labelled import LabelledTissue
 
@@ -37,11 +38,22 @@ class ProbeReport:
     split: str
     """Whose parting into train and test it is."""
     warnings: tuple[str, ...] = ()
+    intervals: dict[str, F1Intervals] = field(default_factory=dict)
+    """By the encoder's name, where three patients or more were tested on."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Give plain values for JSON; "encoders" holds what `TypingScores.to_dict` gives."""
+        """Give plain values for JSON.
+
+        "encoders" holds what `TypingScores.to_dict` gives, and where patients were drawn anew
+        "macro_f1_interval" and each class's "f1_interval", (low, high).
+        """
+        encoders = {name: found.to_dict() for name, found in self.encoders.items()}
+        for name, known in self.intervals.items():
+            encoders[name]["macro_f1_interval"] = list(known.macro)
+            for of_class, ends in known.classes.items():
+                encoders[name]["classes"][of_class]["f1_interval"] = list(ends)
         return {
-            "encoders": {name: found.to_dict() for name, found in self.encoders.items()},
+            "encoders": encoders,
             "method": self.method,
             "trained_on": self.trained_on,
             "tested_on": self.tested_on,
@@ -104,15 +116,13 @@ def evaluate_cells(
             "more of the cohort."
         )
         raise InputError(message)
-    found = {}
+    tested = _Tested(rows.labels[test], rows.patients[test], seed)
     for encoder in encoders:
         features = _features(encoder, cohort, rows)
         probe = classify.train(features[train], rows.labels[train], "logistic", seed=seed)
-        found[encoder.name] = _scored(probe, features[test], rows.labels[test])
+        tested.add(encoder.name, probe, features[test])
     keys = sorted({key for tissue in cohort for key in tissue.keys})
-    return ProbeReport(
-        found, "logistic", int(train.sum()), int(test.sum()), tuple(keys), split, tuple(notes)
-    )
+    return tested.report("logistic", int(train.sum()), keys, split, notes)
 
 
 def evaluate_transfer(
@@ -160,16 +170,12 @@ def evaluate_transfer(
     if not test.all():
         lost = ", ".join(np.unique(asked.labels[~test]))
         notes.append(f"not counted, the source has no such class: {lost}")
-    found = {}
+    tested = _Tested(asked.labels[test], asked.patients[test], seed)
     for encoder in encoders:
         features = _features(encoder, here, known)
         forest = classify.train(features[train], known.labels[train], "forest", seed=seed)
-        asked_of = _features(encoder, there, asked)
-        found[encoder.name] = _scored(forest, asked_of[test], asked.labels[test])
-    return ProbeReport(
-        found, "forest", int(train.sum()), int(test.sum()), shared, "source and target",
-        tuple(notes),
-    )  # fmt: skip
+        tested.add(encoder.name, forest, _features(encoder, there, asked)[test])
+    return tested.report("forest", int(train.sum()), shared, "source and target", notes)
 
 
 class _Only:
@@ -232,7 +238,32 @@ def _features(
     return np.concatenate(parts)
 
 
-def _scored(estimator: Any, features: NDArray[np.float32], labels: Labels) -> TypingScores:
-    found = classify.probabilities(estimator, features)
-    types = estimator.classes_[found.argmax(1)].astype(str)
-    return score(labels, types, found.max(1))
+class _Tested:
+    """The rows to test on, and what each encoder's features said of them."""
+
+    def __init__(self, labels: Labels, patients: Labels, seed: int) -> None:
+        self._labels, self._patients, self._seed = labels, patients, seed
+        self._scores: dict[str, TypingScores] = {}
+        self._intervals: dict[str, F1Intervals] = {}
+
+    def add(self, name: str, estimator: Any, features: NDArray[np.float32]) -> None:
+        found = classify.probabilities(estimator, features)
+        types = estimator.classes_[found.argmax(1)].astype(str)
+        self._scores[name] = score(self._labels, types, found.max(1))
+        known = bootstrap_f1(self._labels, types, self._patients, seed=self._seed)
+        if known is not None:
+            self._intervals[name] = known
+
+    def report(
+        self, method: Method, trained_on: int, keys: Sequence[str], split: str, notes: list[str]
+    ) -> ProbeReport:
+        patients = len(np.unique(self._patients))
+        if patients < LEAST_PATIENTS:
+            notes.append(
+                f"no intervals: {patients} patient(s) tested on, {LEAST_PATIENTS} or more are "
+                "drawn from"
+            )
+        return ProbeReport(
+            self._scores, method, trained_on, len(self._labels), tuple(keys), split, tuple(notes),
+            self._intervals,
+        )  # fmt: skip
