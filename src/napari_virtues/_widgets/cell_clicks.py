@@ -1,10 +1,13 @@
 """Clicks in the image, told apart from drags that move it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 from qtpy.QtCore import Signal as QtSignal
+
+from napari_virtues._widgets.listening import at_end
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -22,8 +25,7 @@ class CellClicks(QObject):
     def __init__(self, viewer: "ViewerModel", parent: QObject) -> None:
         super().__init__(parent)
         self._viewer = viewer
-        callbacks, own = viewer.mouse_drag_callbacks, self._on_press
-        parent.destroyed.connect(lambda: callbacks.remove(own) if own in callbacks else None)
+        at_end(parent, partial(_forget, viewer.mouse_drag_callbacks, self._on_press))
 
     @property
     def on(self) -> bool:
@@ -48,3 +50,8 @@ class CellClicks(QObject):
         if not dragged:
             y, x = event.position[-2:]
             self.clicked.emit(float(y), float(x))
+
+
+def _forget(callbacks: list[Callable[..., Any]], own: Callable[..., Any]) -> None:
+    if own in callbacks:
+        callbacks.remove(own)
