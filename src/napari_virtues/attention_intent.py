@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_virtues.engine import AttentionJob, ImageSource
-from napari_virtues.inpaint_command import PANEL, REGION, SAVE_FIRST, has_own_panel
+from napari_virtues.inpaint_command import REGION, image_words, model_words
 from napari_virtues.inpaint_intent import RegionSource
 from napari_virtues.layers import placement
 from napari_virtues.state import LINK, ChannelLink, OpenImage
@@ -82,14 +82,6 @@ def attention_command(
     out
         Folder that the command shall write into.
     """
-    path = job.image.path
-    words: list[Any] = ["virtues", "attention", path or SAVE_FIRST, "--region", region or REGION]
-    if path is not None and path.name.split(".")[0] != job.image.name:
-        words += ["--image", job.image.name]
-    if has_own_panel(job):
-        words += ["--panel", PANEL]
-    if job.checkpoint != "demo":
-        words += ["--checkpoint", job.checkpoint]
-    if job.device != "auto":
-        words += ["--device", job.device]
-    return shlex.join(str(word) for word in [*words, "--out", out or OUT])
+    words: list[Any] = ["virtues", "attention", *image_words(job), "--region", region or REGION]
+    words += [*model_words(job), "--out", out or OUT]
+    return shlex.join(str(word) for word in words)

@@ -1,4 +1,4 @@
-"""Cells, their types and marks ↔ napari layers. Knows no Qt; arrays are made in any thread."""
+"""Cells or niches, types and marks ↔ napari layers. Knows no Qt; arrays are made in any thread."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_virtues.cells_intent import TYPES
+from napari_virtues.cells_intent import NICHES, TYPES
 from napari_virtues.layers import placement
 from napari_virtues.state import LINK, ChannelLink
 from virtues_core.image import MultiplexImage
+from virtues_core.infer.request import TILE_PX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ _TABLE_LABELS = 2**24
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """N cells of an image, with their tokens."""
+    """N cells, or niches, of an image, with their tokens."""
 
     image: MultiplexImage
     layer: "Labels"
@@ -55,9 +56,34 @@ class Cells:
     labels: NDArray[Any]
     """(Y, X) of that layer when the tokens were computed."""
     embedding: "Embedding"
+    """Of cells that were found but have no tokens yet, these are (N, 0)."""
 
     def __len__(self) -> int:
         return len(self.embedding)
+
+    @property
+    def level(self) -> str:
+        """Return "cell" or "niche"."""
+        return self.embedding.level
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """(N,) label of each in the mask, ascending."""
+        return mask_ids(self.embedding)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether tokens were computed."""
+        return self.embedding.tokens.shape[1] > 0
+
+    def same_as(self, other: "Cells | None") -> bool:
+        """Whether both are the same cells of the same mask."""
+        return (
+            other is not None
+            and other.layer is self.layer
+            and other.level == self.level
+            and np.array_equal(other.labels, self.labels)
+        )
 
     def row_at(self, y: float, x: float) -> int | None:
         """Return the row of the cell at a pixel; None beside the cells.
@@ -70,8 +96,8 @@ class Cells:
         place = round(y), round(x)
         inside = all(0 <= p < size for p, size in zip(place, self.labels.shape, strict=True))
         label = int(self.labels[place]) if inside else 0
-        row = int(np.searchsorted(self.embedding.numbers, label))
-        found = row < len(self) and int(self.embedding.numbers[row]) == label
+        row = int(np.searchsorted(self.ids, label))
+        found = row < len(self) and int(self.ids[row]) == label
         return row if label and found else None
 
     @property
@@ -86,6 +112,52 @@ class Cells:
         size = self.image.pixel_size_um or (1.0, 1.0)
         return float(np.sqrt(np.median(self.embedding.area_um2) / (size[0] * size[1])))
 
+    @property
+    def mark_px(self) -> float:
+        """Diameter of the mark of a clicked one."""
+        return max(1.0, (0.6 if self.level == "cell" else 0.2) * self.size_px)
+
+
+def mask_ids(embedding: "Embedding") -> NDArray[np.int64]:
+    """(N,) label of each cell or niche in its mask; niches are numbered from 0, labels from 1."""
+    return embedding.numbers + (embedding.level == "niche")
+
+
+def niche_squares(embedding: "Embedding", shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Draw niches as squares of their labels: (Y, X); 0 where there is too little tissue."""
+    squares = np.zeros(shape, np.int32)
+    corners = zip(embedding.columns["y_px"], embedding.columns["x_px"], strict=True)
+    for label, (y, x) in zip(mask_ids(embedding), corners, strict=True):
+        squares[y : y + TILE_PX, x : x + TILE_PX] = label
+    return squares
+
+
+def new_niches_layer(image: MultiplexImage, squares: NDArray[np.int32]) -> "Labels":
+    """Make the layer that shows niches as outlines; it is not yet in a viewer."""
+    from napari.layers import Labels
+
+    layer = Labels(
+        squares,
+        name=f"niches · {image.name}",
+        metadata={LINK: ChannelLink(image), NICHES: True},
+        **placement(image),
+    )
+    layer.contour = 2
+    return layer
+
+
+def new_mask_layer(image: MultiplexImage, labels: NDArray[Any], name: str = "") -> "Labels":
+    """Make the layer of a mask of cells; it is not yet in a viewer."""
+    from napari.layers import Labels
+
+    return Labels(
+        labels,
+        name=name or f"cells · {image.name}",
+        opacity=0.5,
+        metadata={LINK: ChannelLink(image)},
+        **placement(image),
+    )
+
 
 def cell_features(embedding: "Embedding") -> "pd.DataFrame":
     """Say what is known of each cell, as features of a Labels layer: ``index`` is the label.
@@ -98,9 +170,9 @@ def cell_features(embedding: "Embedding") -> "pd.DataFrame":
 
     count = len(embedding)
     columns: dict[str, Any] = {
-        "index": embedding.numbers,
-        "cell_type": np.full(count, "", dtype=object),
-        "cell_type_probability": np.full(count, np.nan, np.float32),
+        "index": mask_ids(embedding),
+        f"{embedding.level}_type": np.full(count, "", dtype=object),
+        f"{embedding.level}_type_probability": np.full(count, np.nan, np.float32),
         "area_um2": embedding.area_um2.astype(np.float32),
         "x_um": embedding.centres_um[:, 0].astype(np.float32),
         "y_um": embedding.centres_um[:, 1].astype(np.float32),
@@ -146,7 +218,7 @@ def typed_view(
     numbers = np.zeros(len(cells), np.uint8)
     for number, name in enumerate(order, start=1):
         numbers[names == name] = number
-    picture = painted(cells.labels, cells.embedding.numbers, numbers)
+    picture = painted(cells.labels, cells.ids, numbers)
     found = np.bincount(numbers, minlength=len(order) + 1)[1:].tolist()
     return TypedView(types, names, order, picture, dict(zip(order, found, strict=True)))
 
@@ -186,24 +258,37 @@ def type_colormap(colors: Sequence[str]) -> "DirectLabelColormap":
     return DirectLabelColormap(color_dict={None: "transparent", 0: "transparent", **known})
 
 
-def types_layer(viewer: "ViewerModel", image: MultiplexImage) -> "Labels | None":
-    """Return the layer that shows the types of an image's cells, where there is one."""
-    found = (x for x in viewer.layers if TYPES in x.metadata and x.metadata[LINK].image is image)
-    return next(found, None)
+def types_layer(
+    viewer: "ViewerModel", image: MultiplexImage, level: str = "cell"
+) -> "Labels | None":
+    """Return the layer that shows the types of an image's cells or niches, if there is one."""
+    return _of_image(viewer, image, TYPES, value=level)
 
 
-def new_types_layer(cells: Cells, view: TypedView, colors: Sequence[str]) -> "Labels":
+def niches_layer(viewer: "ViewerModel", image: MultiplexImage) -> "Labels | None":
+    """Return the layer that shows the niches of an image, if there is one."""
+    return _of_image(viewer, image, NICHES)
+
+
+def _of_image(viewer: "ViewerModel", image: MultiplexImage, key: str, *, value: Any = True) -> Any:
+    shown = (x for x in viewer.layers if x.metadata.get(key) == value)
+    return next((x for x in shown if x.metadata[LINK].image is image), None)
+
+
+def new_types_layer(
+    cells: Cells, view: TypedView, colors: Sequence[str], level: str = "cell"
+) -> "Labels":
     """Make the layer that shows types; it is hidden, and not yet in a viewer."""
     from napari.layers import Labels
 
     return Labels(
         view.picture,
-        name=f"cell types · {cells.image.name}",
+        name=f"{level} types · {cells.image.name}",
         colormap=type_colormap(colors),
         opacity=0.6,
         visible=False,
-        features=legend(view),
-        metadata={LINK: ChannelLink(cells.image), TYPES: True},
+        features=legend(view, level),
+        metadata={LINK: ChannelLink(cells.image), TYPES: level},
         **placement(cells.image),
     )
 
@@ -211,27 +296,29 @@ def new_types_layer(cells: Cells, view: TypedView, colors: Sequence[str]) -> "La
 def outline(mask: "Labels", *, on: bool) -> None:
     """Show the cells of a mask as outlines, over their types, or filled.
 
-    Pointing at a cell still tells its features then; a large mask is hidden instead.
+    Pointing at a cell still tells its features then; a large mask is hidden instead. Niches are
+    outlines at all times.
     """
+    if NICHES in mask.metadata:
+        return
     if mask.data.size <= OUTLINE_PX and not mask.multiscale:
         mask.contour = int(on)
     else:
         mask.visible = not on
 
 
-def legend(view: TypedView) -> "pd.DataFrame":
+def legend(view: TypedView, level: str = "cell") -> "pd.DataFrame":
     """Name and count of each type, as features of the layer that shows them."""
     import pandas as pd
 
-    counts = view.counts
-    index = np.arange(1, len(counts) + 1)
-    return pd.DataFrame({"index": index, "cell_type": list(counts), "cells": list(counts.values())})
+    names, counts = list(view.counts), list(view.counts.values())
+    index = np.arange(1, len(names) + 1)
+    return pd.DataFrame({"index": index, f"{level}_type": names, f"{level}s": counts})
 
 
 def marks_layer(viewer: "ViewerModel", image: MultiplexImage) -> "Points | None":
     """Return the layer of the clicked cells of an image, where there is one."""
-    found = (x for x in viewer.layers if MARKS in x.metadata and x.metadata[LINK].image is image)
-    return next(found, None)
+    return _of_image(viewer, image, MARKS)
 
 
 def new_marks_layer(cells: Cells) -> "Points":
@@ -240,14 +327,18 @@ def new_marks_layer(cells: Cells) -> "Points":
 
     return Points(
         np.empty((0, 2)),
-        name=f"clicked cells · {cells.image.name}",
-        size=max(1.0, 0.6 * cells.size_px),
+        name=_marks_name(cells),
+        size=cells.mark_px,
         border_color="white",
         border_width=0.15,
         visible=False,
         metadata={LINK: ChannelLink(cells.image), MARKS: True},
         **placement(cells.image),
     )
+
+
+def _marks_name(cells: Cells) -> str:
+    return f"clicked {cells.level}s · {cells.image.name}"
 
 
 def show_marks(
@@ -266,13 +357,14 @@ def show_marks(
     offered
         Row of the cell that a person is asked about.
     """
+    layer.name = _marks_name(cells)
     rows = [*marked, *([] if offered is None else [offered])]
     layer.data = cells.centres_px[rows] if rows else np.empty((0, 2))
     if not rows:
         return
     rings = [] if offered is None else ["transparent"]
     layer.face_color = [*marked.values(), *rings]
-    usual = max(1.0, 0.6 * cells.size_px)
+    usual = cells.mark_px
     layer.size = [usual] * len(marked) + [4 * usual] * len(rings)
     layer.border_width = [0.15] * len(marked) + [0.08] * len(rings)
     layer.selected_data = set()

@@ -1,4 +1,4 @@
-"""The command that repeats what the *Inpaint* dock did."""
+"""The command that repeats what the *Inpaint* dock did, and what all docks' commands share."""
 
 import shlex
 from dataclasses import fields
@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_virtues.engine import AttentionJob, EmbedJob, InpaintJob
+    from napari_virtues.engine import AttentionJob, EmbedJob, InpaintJob, SegmentJob
+
+    ImageJob = InpaintJob | EmbedJob | SegmentJob | AttentionJob
 
 SAVE_FIRST = "IMAGE.ome.tiff"
 """Stands for the path of an image that was never in a file."""
@@ -45,22 +47,14 @@ def inpaint_command(
         File that the command shall write.
     """
     request = job.request
-    path = job.image.path
-    words: list[Any] = ["virtues", "inpaint", path or SAVE_FIRST]
-    if path is not None and path.name.split(".")[0] != job.image.name:
-        words += ["--image", job.image.name]
+    words: list[Any] = ["virtues", "inpaint", *image_words(job)]
     if request.markers:
         words += ["--markers", ",".join(request.markers)]
     if request.region is not None:
         words += ["--region", region or REGION]
     if request.strategy != ("marker" if request.region is None else "niche"):
         words += ["--strategy", request.strategy]
-    if has_own_panel(job):
-        words += ["--panel", panel or PANEL]
-    if job.checkpoint != "demo":
-        words += ["--checkpoint", job.checkpoint]
-    if job.device != "auto":
-        words += ["--device", job.device]
+    words += model_words(job, panel)
     if job.cohort:
         words += ["--fit", *(other.path for other in job.cohort)]
     for field in fields(request):
@@ -70,6 +64,22 @@ def inpaint_command(
     return shlex.join(str(word) for word in [*words, "--out", out or OUT])
 
 
-def has_own_panel(job: "InpaintJob | EmbedJob | AttentionJob") -> bool:
+def image_words(job: "ImageJob") -> list[Any]:
+    """Give the words that name a job's image: its file, and which of several in it."""
+    path = job.image.path
+    if path is None or path.name.split(".")[0] == job.image.name:
+        return [path or SAVE_FIRST]
+    return [path, "--image", job.image.name]
+
+
+def model_words(job: "ImageJob", panel: Path | None = None) -> list[Any]:
+    """Give the words for panel, checkpoint and device, where they are not the usual ones."""
+    words: list[Any] = ["--panel", panel or PANEL] if has_own_panel(job) else []
+    words += ["--checkpoint", job.checkpoint] if job.checkpoint != "demo" else []
+    words += ["--device", job.device] if job.device != "auto" else []
+    return words
+
+
+def has_own_panel(job: "ImageJob") -> bool:
     """Say whether a person set proteins, so that the command needs the panel's file."""
     return any(entry.source == "user" for entry in job.panel.entries)

@@ -9,6 +9,7 @@ from napari.utils._proxies import PublicOnlyProxy
 from qtpy.QtWidgets import QApplication
 
 from cells_samples import tissue_files
+from napari_virtues.cells_intent import token_folder
 from napari_virtues.docks.cells import CellsDock
 from tiny_model import tiny_checkpoint
 from virtues_core.cohort import UNSURE, load_classifier, score_annotation
@@ -228,7 +229,14 @@ def test_cancel_before_and_while_the_engine_works(ready, qtbot):
     dock.run.cancel_button.click()
     ended(dock, qtbot)
     assert dock.run.status.text() == "Cancelled."
+    kept = token_folder(dock.state.active.image)
+    assert list(kept.rglob("*.tokens"))
+    other = kept.with_name("other")
+    other.mkdir()
     dock.stride.setValue(42)
     dock.cells = None
     dock.compute()
     qtbot.waitUntil(lambda: dock.cells is not None, timeout=SLOW_MS)
+    assert "of 4 tiles were there already" in dock.run.status.text()
+    assert not kept.exists()  # the result is here
+    assert not other.exists()  # of an image whose run was stopped before

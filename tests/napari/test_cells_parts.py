@@ -222,7 +222,8 @@ import sys
 import numpy as np
 import napari_virtues.docks.attention
 import napari_virtues.docks.cells
-from napari_virtues._widgets.cell_typing import _from_clicks
+import napari_virtues._widgets.cell_typing
+from napari_virtues.cells_typed import typed_by_clicks
 from napari_virtues.cells_layers import Cells, cell_features
 from virtues_core.infer import Embedding
 import pandas as pd
@@ -235,7 +236,9 @@ embedding = Embedding(
     pd.DataFrame({"key": ["P07766"], "in_model": [True]}, index=["CD3"]), {"panel": ["P07766"]},
 )
 cell_features(embedding)
-found = _from_clicks(Cells(None, None, labels, embedding), None, {0: "B", 5: "T"}, ("B", "T"), 0.5)
+found = typed_by_clicks(
+    Cells(None, None, labels, embedding), None, {0: "B", 5: "T"}, ("B", "T"), 0.5
+)
 print(sum(found.view.counts.values()), "torch" in sys.modules)
 """
 

@@ -1,8 +1,7 @@
 """Typing cells: clicks in the image, all cells typed from them, and those to click next."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +23,11 @@ from napari_virtues.cells_layers import (
     outline,
     show_marks,
     type_colormap,
-    typed_view,
     types_layer,
 )
+from napari_virtues.cells_typed import Outcome, shown, typed_by_clicks
 from napari_virtues.engine import CellTypes
-from virtues_core.cohort import UNSURE, TokenSpace, Typed, least_sure, log_intensities, type_all
+from virtues_core.cohort import UNSURE, TokenSpace
 from virtues_core.errors import InputError, VirtuesError
 
 if TYPE_CHECKING:
@@ -36,10 +35,8 @@ if TYPE_CHECKING:
 
     from napari_virtues._widgets.cells_form import CellsForm
 
-OFFERED = 24
-"""Cells that are offered, one after the other, until all are typed again."""
-CELLS_ACROSS = 25
-"""Cells that the window shows side by side where it goes to one of them."""
+ACROSS = {"cell": 25, "niche": 5}
+"""How many the window shows side by side where it goes to one of them."""
 
 
 class CellTyping(QObject):
@@ -74,13 +71,22 @@ class CellTyping(QObject):
         self._connect()
 
     def begin(self, cells: Cells) -> None:
-        """Take other cells; what was clicked among the last ones is let go."""
+        """Take other cells; what was clicked among the last ones is let go.
+
+        Where only their tokens are others, clicks and types stay.
+        """
+        same = cells.same_as(self._cells)
         self._turn += 1
-        self._cells, self._space, self.types, self.view = cells, None, None, None
-        self.clicked, self._offers, self.offered = {}, [], None
+        self._cells, self._space = cells, None
         self._form.typing.setEnabled(True)
+        self._form.say_level(cells.level)
         self._form.problem.say("")
-        self._form.summary.setText(f"{len(cells):,} cells. Name two types or more, then click.")
+        if same:
+            self._on_limit()  # the features of the mask were replaced
+            return
+        self.types, self.view = None, None
+        self.clicked, self._offers, self.offered = {}, [], None
+        self._form.summary.setText(f"{self._count_of(len(cells))}. Name two types, then click.")
         self._clear()
 
     def click(self, y: float, x: float) -> None:
@@ -96,7 +102,7 @@ class CellTyping(QObject):
         name = self._form.table.chosen
         row = self._cells.row_at(*self._cells.layer.world_to_data((y, x))[-2:])
         if name is None or row is None:
-            self._form.hint.setText("No cell there." if name else "Add a type first.")
+            self._form.hint.setText(f"No {self._what} there." if name else "Add a type first.")
             return
         if self.clicked.get(row) == name:
             del self.clicked[row]
@@ -109,10 +115,12 @@ class CellTyping(QObject):
 
     def type_all(self) -> None:
         """Type all cells from the clicked ones."""
-        if self._cells is not None:
+        if self._cells is not None and not self._cells.has_tokens:
+            self._form.problem.say("Compute tokens first: types are learnt from them.", "note")
+        elif self._cells is not None:
             self._work(
                 partial(
-                    _from_clicks,
+                    typed_by_clicks,
                     self._cells,
                     self._space,
                     dict(self.clicked),
@@ -129,7 +137,7 @@ class CellTyping(QObject):
             if name not in self._form.table.names:
                 self._form.table.add(name)
         self._form.problem.say(types.warnings, "warning")
-        self._work(partial(_shown, self._cells, self._space, types, self._order, self._limit))
+        self._work(partial(shown, self._cells, self._space, types, self._order, self._limit))
 
     def offer(self) -> None:
         """Go to the next cell whose type would say most."""
@@ -137,18 +145,25 @@ class CellTyping(QObject):
             return
         self._offers = [row for row in self._offers if row not in self.clicked]
         if not self._offers:
-            self._form.problem.say("Type all cells: then some can be offered.", "note")
+            self._form.problem.say(f"Type all {self._what}s: then some can be offered.", "note")
             return
         self.offered = self._offers.pop(0)
         self._offers.append(self.offered)
         centre = self._cells.layer.data_to_world(tuple(self._cells.centres_px[self.offered]))[-2:]
         step = float(np.abs(self._cells.layer.scale[-1]))
-        across = CELLS_ACROSS * self._cells.size_px * step
+        across = ACROSS[self._cells.level] * self._cells.size_px * step
         self._viewer.scene.camera.center = (0, *centre)
         self._viewer.scene.camera.zoom = min(self._viewer.canvas.size) / across
         self._form.click_button.setChecked(True)
         self._say_offered(self.offered)
         self._marking.begin(self._show_marks())
+
+    @property
+    def _what(self) -> str:
+        return "cell" if self._cells is None else self._cells.level
+
+    def _count_of(self, count: int) -> str:
+        return f"{count:,} {self._what}{'s' * (count != 1)}"
 
     @property
     def _order(self) -> tuple[str, ...]:
@@ -185,9 +200,10 @@ class CellTyping(QObject):
         if name is None:
             self._form.hint.setText("Name a type to begin.")
         elif self._form.click_button.isChecked():
-            self._form.hint.setText(f"Click cells of the type {name!r} in the image.")
+            self._form.hint.setText(f"Click {self._what}s of the type {name!r} in the image.")
         else:
-            self._form.hint.setText(f"Press 'Click cells', then click some of the type {name!r}.")
+            button = self._form.click_button.text()
+            self._form.hint.setText(f"Press {button!r}, then click some of the type {name!r}.")
 
     def _say_offered(self, row: int) -> None:
         if self.types is None or self._cells is None:
@@ -196,8 +212,10 @@ class CellTyping(QObject):
         chances = self.types.probabilities[row]
         best = np.argsort(-chances)[:2]
         said = " or ".join(f"{names[k]} ({chances[k]:.2f})" for k in best)
-        label = self._cells.embedding.numbers[row]
-        self._form.hint.setText(f"Cell {label}: {said}? Choose its type, then click it.")
+        self._form.hint.setText(
+            f"{self._what.capitalize()} {self._cells.ids[row]}: {said}? Choose its type, then "
+            "click it."
+        )
 
     def _add(self) -> None:
         try:
@@ -217,7 +235,7 @@ class CellTyping(QObject):
         self._turn += 1
         self.types, self.view, self._offers, self.offered = None, None, [], None
         if self._cells is not None:
-            self._form.summary.setText(f"{len(self._cells):,} cells.")
+            self._form.summary.setText(f"{self._count_of(len(self._cells))}.")
             self._clear()
 
     def _rename(self, old: str, new: str) -> None:
@@ -230,14 +248,14 @@ class CellTyping(QObject):
     def _on_limit(self, *_: Any) -> None:
         if self._cells is not None and self.types is not None:
             self._work(
-                partial(_shown, self._cells, self._space, self.types, self._order, self._limit)
+                partial(shown, self._cells, self._space, self.types, self._order, self._limit)
             )
 
     def _work(self, work: Any) -> None:
         self._turn += 1
         self._form.background.run(partial(attempt, work), partial(self._on_typed, self._turn))
 
-    def _on_typed(self, turn: int, outcome: "_Outcome | VirtuesError") -> None:
+    def _on_typed(self, turn: int, outcome: "Outcome | VirtuesError") -> None:
         if turn != self._turn:
             return  # other cells, or later clicks
         if isinstance(outcome, VirtuesError):
@@ -254,9 +272,9 @@ class CellTyping(QObject):
         cells = self._cells
         if cells is None:
             return
-        layer = types_layer(self._viewer, cells.image)
+        layer = types_layer(self._viewer, cells.image, cells.level)
         if layer is None:
-            layer = new_types_layer(cells, view, self._colors)
+            layer = new_types_layer(cells, view, self._colors, cells.level)
             yield
             outline(cells.layer, on=True)
             yield
@@ -266,11 +284,11 @@ class CellTyping(QObject):
             yield
             layer.data = view.picture
             yield
-            layer.features = legend(view)
+            layer.features = legend(view, cells.level)
         yield
         yield from self._uncover(layer)
-        cells.layer.features["cell_type"] = view.names.astype(object)
-        cells.layer.features["cell_type_probability"] = view.types.probability
+        cells.layer.features[f"{cells.level}_type"] = view.names.astype(object)
+        cells.layer.features[f"{cells.level}_type_probability"] = view.types.probability
         yield
         self._count()
         self._marking.begin(self._show_marks())
@@ -282,7 +300,7 @@ class CellTyping(QObject):
 
     def _remove_types(self) -> Steps:
         cells = self._cells
-        old = None if cells is None else types_layer(self._viewer, cells.image)
+        old = None if cells is None else types_layer(self._viewer, cells.image, cells.level)
         if cells is not None and old is not None:
             self._viewer.layers.remove(old)
             outline(cells.layer, on=False)
@@ -325,7 +343,8 @@ class CellTyping(QObject):
         self._covered.remove(layer)
 
     def _recolor(self) -> Steps:
-        layer = None if self._cells is None else types_layer(self._viewer, self._cells.image)
+        cells = self._cells
+        layer = None if cells is None else types_layer(self._viewer, cells.image, cells.level)
         if layer is not None:
             layer.colormap = type_colormap(self._colors)
         yield
@@ -336,51 +355,9 @@ class CellTyping(QObject):
         self._form.table.show_counts(Counter(self.clicked.values()), counts)
         if counts:
             total = sum(counts.values())
-            self._form.summary.setText(f"{total:,} cells, {counts[UNSURE]:,} of them unsure.")
+            unsure = f"{counts[UNSURE]:,} of them unsure"
+            self._form.summary.setText(f"{self._count_of(total)}, {unsure}.")
 
 
 def _show(layer: Any) -> None:
     layer.visible = True
-
-
-@dataclass(frozen=True, eq=False)
-class _Outcome:
-    """What the background gives."""
-
-    space: TokenSpace
-    view: TypedView
-    offers: Sequence[int]
-
-
-def _from_clicks(
-    cells: Cells,
-    space: TokenSpace | None,
-    clicked: Mapping[int, str],
-    order: Sequence[str],
-    unsure_below: float,
-) -> _Outcome:
-    space = space or _space_of(cells)
-    found = type_all(space, list(clicked), list(clicked.values()))
-    types = CellTypes(found.classes, found.probabilities, dict(clicked))
-    return _shown(cells, space, types, order, unsure_below)
-
-
-def _space_of(cells: Cells) -> TokenSpace:
-    own = cells.embedding
-    markers = sorted({str(key) for key in own.provenance["panel"]})
-    means = np.asarray(own.intensities)
-    return TokenSpace.of(np.asarray(own.tokens), log_intensities(means, own.var, markers))
-
-
-def _shown(
-    cells: Cells,
-    space: TokenSpace | None,
-    types: CellTypes,
-    order: Sequence[str],
-    unsure_below: float,
-) -> _Outcome:
-    space = space or _space_of(cells)
-    known = Typed(types.classes, types.probabilities)
-    offers = least_sure(space, known, OFFERED, labelled=list(types.clicked))
-    view = typed_view(cells, types, order, unsure_below)
-    return _Outcome(space, view, offers.tolist())

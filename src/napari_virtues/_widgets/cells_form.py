@@ -1,6 +1,9 @@
 """The widgets of the *Cells* dock and how they are laid out; no behaviour."""
 
+from typing import Any
+
 from qtpy.QtWidgets import (
+    QButtonGroup,
     QDoubleSpinBox,
     QLineEdit,
     QPushButton,
@@ -9,15 +12,28 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_virtues._widgets.form_parts import CHECKED, combo_box, heading, quiet_label, row
+from napari_virtues._widgets.form_parts import (
+    CHECKED,
+    combo_box,
+    heading,
+    quiet_label,
+    row,
+    toggles,
+)
 from napari_virtues._widgets.message_box import MessageBox
 from napari_virtues._widgets.model_dock import ModelDock
-from napari_virtues._widgets.type_table import TypeTable
+from napari_virtues._widgets.type_table import CELLS, TypeTable
 from virtues_core.infer import EmbedRequest
+
+LEVELS = {
+    "cell": ("Cells", "A token for each cell of a mask"),
+    "niche": ("Niches", "A token for each square of 128 px with tissue in it"),
+}
+"""What tokens are of, as `virtues_core.infer.EmbedRequest.level` has it."""
 
 
 class CellsForm(ModelDock):
-    """From the top: image, mask, model, run, types, files."""
+    """From the top: image, cells or niches, mask, model, run, types, files."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:  # noqa: F821
         super().__init__(
@@ -25,8 +41,11 @@ class CellsForm(ModelDock):
             model="The model whose tokens describe the cells",
             run="Compute tokens",
         )
+        self.levels = QButtonGroup(self)
+        self.mask = QWidget()
         self.mask_box = combo_box("Labels layer with the cells: each label is one, 0 is none")
         self.mask_file = QPushButton("Mask file…")
+        self.segment_button = QPushButton("Segment")
         self.stride = QSpinBox()
         self.typing = QWidget()
         self.name = QLineEdit()
@@ -45,14 +64,35 @@ class CellsForm(ModelDock):
         self.classifier_button = QPushButton("Save classifier…")
         self._describe()
         self._lay_out()
+        self.levels.idToggled.connect(self._on_level)
+
+    @property
+    def level(self) -> str:
+        """What tokens are wanted of: "cell" or "niche"."""
+        return list(LEVELS)[self.levels.checkedId()]
+
+    def say_level(self, level: str) -> None:
+        """Say in all words below the run whether cells or niches are typed."""
+        names = LEVELS[level][0]
+        self.click_button.setText(f"Click {names.lower()}")
+        self.type_button.setText(f"Type all {names.lower()}")
+        self.table.horizontalHeaderItem(CELLS).setText(names)
+
+    def _on_level(self, *_: Any) -> None:
+        self.mask.setVisible(self.level == "cell")
+        self.stride.setEnabled(self.level == "cell")  # niches lie side by side
 
     def _describe(self) -> None:
         usual = EmbedRequest()
         self.mask_file.setToolTip("Open a mask image (TIFF, PNG, npz) as a Labels layer")
+        self.segment_button.setToolTip(
+            "Where cells have no mask: find them and their types with the segmentation head of the "
+            "chosen checkpoint (VirTues SP31 and SP32 have one)"
+        )
         self.stride.setRange(1, 128)
         self.stride.setValue(usual.stride)
         self.stride.setSuffix(" px")
-        self.stride.setToolTip("Pixels from tile to tile; smaller is smoother and slower")
+        self.stride.setToolTip("Of cells: pixels from tile to tile; smaller is smoother and slower")
         self.name.setPlaceholderText("Name of a type, such as B cell")
         self.add_button.setToolTip("Add a type to the list")
         self.remove_button.setToolTip("Forget the chosen type and its clicks")
@@ -79,8 +119,12 @@ class CellsForm(ModelDock):
 
     def _lay_out(self) -> None:
         self.model.form.addRow("Stride", self.stride)
-        self.column.addWidget(heading("Cells"))
-        self.column.addLayout(row(self.mask_box, self.mask_file))
+        mask = row(self.mask_box, self.mask_file, self.segment_button)
+        mask.setContentsMargins(0, 0, 0, 0)
+        self.mask.setLayout(mask)
+        self.column.addWidget(heading("What to describe"))
+        self.column.addLayout(toggles(self.levels, LEVELS.values()))
+        self.column.addWidget(self.mask)
         self.column.addWidget(heading("Model"))
         self.column.addWidget(self.model)
         self.column.addWidget(self.run)

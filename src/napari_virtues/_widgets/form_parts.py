@@ -1,6 +1,16 @@
 """What the docks' forms are built from, so that they look alike."""
 
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSizePolicy, QWidget
+from collections.abc import Iterable
+
+from qtpy.QtWidgets import (
+    QButtonGroup,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
 
 QUIET = "color: #8a9099"
 """Style of what is good to know but asks for nothing."""
@@ -45,3 +55,17 @@ def row(*widgets: QWidget | None) -> QHBoxLayout:
         else:
             layout.addWidget(widget)
     return layout
+
+
+def toggles(group: QButtonGroup, choices: Iterable[tuple[str, str]]) -> QHBoxLayout:
+    """Make a button for each (name, tip), numbered from 0, of which one is down: the first."""
+    buttons = []
+    for number, (name, tip) in enumerate(choices):
+        button = QPushButton(name)
+        button.setCheckable(True)
+        button.setToolTip(tip)
+        button.setStyleSheet(CHECKED)
+        group.addButton(button, number)
+        buttons.append(button)
+    buttons[0].setChecked(True)
+    return row(*buttons)

@@ -2,7 +2,6 @@
 
 from qtpy.QtWidgets import (
     QButtonGroup,
-    QHBoxLayout,
     QLabel,
     QListWidget,
     QPushButton,
@@ -11,7 +10,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
-from napari_virtues._widgets.form_parts import CHECKED, heading, row
+from napari_virtues._widgets.form_parts import heading, row, toggles
 from napari_virtues._widgets.marker_picker import MarkerPicker
 from napari_virtues._widgets.message_box import MessageBox
 from napari_virtues._widgets.model_dock import ModelDock
@@ -79,7 +78,7 @@ class InpaintForm(ModelDock):
         self.model.form.addRow("Cohort", cohort)
         self.model.form.addRow(more)
         self.column.addWidget(heading("What to hide"))
-        self.column.addLayout(self._strategies())
+        self.column.addLayout(toggles(self.strategy, STRATEGIES.values()))
         self.column.addWidget(self.regions)
         self.column.addWidget(self.picker)
         self.column.addWidget(heading("Model"))
@@ -87,18 +86,6 @@ class InpaintForm(ModelDock):
         self.column.addWidget(self.run)
         self.column.addWidget(self._results())
         self.column.addStretch(1)
-
-    def _strategies(self) -> QHBoxLayout:
-        buttons = []
-        for number, (name, tip) in enumerate(STRATEGIES.values()):
-            button = QPushButton(name)
-            button.setCheckable(True)
-            button.setToolTip(tip)
-            button.setStyleSheet(CHECKED)
-            self.strategy.addButton(button, number)
-            buttons.append(button)
-        buttons[0].setChecked(True)
-        return row(*buttons)
 
     def _results(self) -> QWidget:
         layout = QVBoxLayout(self.results)

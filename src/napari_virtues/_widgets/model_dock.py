@@ -95,17 +95,21 @@ class ModelDock(QScrollArea):
 
     def compute(self) -> None:
         """Take what is chosen, and let the engine do it; answers as the run button does."""
+        self._begin(self._chosen, self._job_of, self._finish)
+
+    def _begin(
+        self,
+        chosen: Callable[[], Any],
+        job_of: Callable[[Any], Any],
+        finish: Callable[[Any], None],
+    ) -> None:
         try:
-            intent = self._chosen()
+            intent = chosen()
         except InputError as error:
             self.run.message.say(str(error))
             return
-        self.run.begin(
-            partial(self._job_of, intent),
-            self._finish,
-            intent.checkpoint,
-            started=partial(self._started, intent),
-        )
+        started = partial(self._started, intent)
+        self.run.begin(partial(job_of, intent), finish, intent.checkpoint, started=started)
 
     def _active(self) -> OpenImage:
         opened = self.state.active

@@ -33,8 +33,13 @@ LOADING = {
     "image": "Reading the image…",
     "licence": "Asking for the licence…",
     "download": "Downloading the model…",
+    "cells": "Separating the cells…",
     "classifier": "Typing the cells…",
     "saving": "Saving…",
+    "table": "Reading the table…",
+    "neighbours": "Looking for each cell's nearest…",
+    "map": "Laying the cells out…",
+    "clusters": "Looking for clusters…",
 }
 GREEN = (
     "QPushButton:enabled { background: #2f7d4f; color: white; font-weight: bold }"

@@ -29,6 +29,7 @@ from napari_virtues.engine.messages import (
     TileDone,
 )
 from napari_virtues.engine.parent import Engine
+from napari_virtues.engine.segment_job import Segmented, SegmentJob
 
 __all__ = [
     "ApplyClassifierJob",
@@ -52,6 +53,8 @@ __all__ = [
     "RegionImportance",
     "SaveCellsJob",
     "SaveClassifierJob",
+    "SegmentJob",
+    "Segmented",
     "Started",
     "Terms",
     "TileDone",

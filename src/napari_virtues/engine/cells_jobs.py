@@ -1,5 +1,6 @@
-"""Tokens of cells, saved classifiers and tables, as jobs for the child."""
+"""Tokens of cells and niches, saved classifiers and tables, as jobs for the child."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,13 +20,10 @@ if TYPE_CHECKING:
     from virtues_core.cohort import Annotation, Classifier
     from virtues_core.infer import Embedding, EmbedRequest
 
-CLICKED = "cell_type_clicked"
-"""Column of ``obs`` with the types that a person clicked."""
-
 
 @dataclass(frozen=True, eq=False)
 class CellTypes:
-    """Types of N cells, and where they come from."""
+    """Types of N cells or niches, and where they come from."""
 
     classes: tuple[str, ...]
     """K names."""
@@ -34,7 +32,10 @@ class CellTypes:
     clicked: Mapping[int, str] = field(default_factory=dict)
     """Row of a cell that a person clicked → its type."""
     model: Path | None = None
-    """The saved classifier that they come from; None where they come from the clicks."""
+    """The saved classifier that they come from."""
+    head: str = ""
+    """Signature of the checkpoint whose segmentation head they come from. Types without a
+    classifier and a head come from the clicks."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -62,7 +63,7 @@ class _OneByOne:
 
 @dataclass(frozen=True, eq=False)
 class EmbedJob:
-    """Compute a token for each cell of an image."""
+    """Compute a token for each cell, or niche, of an image."""
 
     image: ImageSource
     panel: Panel
@@ -71,9 +72,12 @@ class EmbedJob:
     """"demo", a folder or file, or a name on the hub that was downloaded before."""
     device: str
     """"auto", "cpu", "cuda" or "mps"."""
-    cells: NDArray[Any]
-    """(Y, X) labels, 0 = background."""
+    cells: NDArray[Any] | None
+    """(Y, X) labels, 0 = background; None for niches."""
     request: "EmbedRequest"
+    cache: Path
+    """Folder that keeps patch tokens until the result is there, so that a run that was stopped
+    goes on. Folders beside it, of other images, are emptied."""
 
     @property
     def batch_size(self) -> int:
@@ -90,15 +94,20 @@ class EmbedJob:
 
         checkpoint = worker.checkpoint(self.checkpoint, self.device)
         worker.emit(messages.Loading("image"))
+        for other in self.cache.parent.glob("*"):
+            if other != self.cache:
+                shutil.rmtree(other, ignore_errors=True)
         found = embed(
             self.image.open(),
             self.cells,
             self.panel,
             checkpoint,
             self.request,
+            cache=self.cache,
             on_tile=lambda done, total: worker.emit(messages.Progress(done, total)),
             cancelled=worker.cancelled,
         )
+        shutil.rmtree(self.cache, ignore_errors=True)
         return replace(
             found, tokens=np.asarray(found.tokens), intensities=np.asarray(found.intensities)
         )
@@ -151,14 +160,13 @@ class SaveCellsJob(_OneByOne):
 
     def run(self, worker: messages.Worker) -> Path:
         """Do it, in the child."""
-        from virtues_core.cohort import load_classifier, write_annotation, write_table
+        from virtues_core.cohort import write_annotation, write_table
 
         worker.emit(messages.Loading("saving"))
         types = self.types
         table = _table(self.embedding, {} if types is None else types.clicked)
         if types is not None:
-            classifier = _fitted(table) if types.model is None else load_classifier(types.model)
-            write_annotation(table, _annotation(types, self.unsure_below), classifier)
+            write_annotation(table, _annotation(types, self.unsure_below), _learnt(types, table))
         write_table(table, self.path)
         return self.path
 
@@ -171,20 +179,44 @@ def _table(embedding: "Embedding", clicked: Mapping[int, str]) -> "AnnData":
     if clicked:
         column = np.full(len(embedding), None, dtype=object)
         column[list(clicked)] = list(clicked.values())
-        table.obs[CLICKED] = pd.Categorical(column)
+        table.obs[f"{embedding.level}_type_clicked"] = pd.Categorical(column)
     return table
+
+
+def _learnt(types: CellTypes, table: "AnnData") -> "Classifier":
+    """Give what the types come from."""
+    from virtues_core.cohort import Classifier, load_classifier
+
+    if types.model is not None:
+        return load_classifier(types.model)
+    if not types.head:
+        return _fitted(table)
+    made = table.uns["virtues"]
+    return Classifier(
+        estimator=None,
+        method="segmentation head",
+        label="",
+        classes=types.classes,
+        level="cell",
+        checkpoint=made["checkpoint"],
+        signature=types.head,
+        panel=tuple(made["panel"]),
+        width=0,
+        cells={},
+    )
 
 
 def _fitted(table: "AnnData") -> "Classifier":
     from virtues_core.cohort import classifier_of_clicks
 
-    if CLICKED not in table.obs:
+    clicked = f"{table.uns['virtues']['level']}_type_clicked"
+    if clicked not in table.obs:
         message = (
             "expected clicked cells to learn from, found none; click cells of each type in the "
             "image, then save"
         )
         raise InputError(message)
-    return classifier_of_clicks(table, CLICKED)
+    return classifier_of_clicks(table, clicked)
 
 
 def _annotation(types: CellTypes, unsure_below: float) -> "Annotation":
