@@ -158,10 +158,7 @@ def test_a_folder_opens_as_it_was_saved(tmp_path: Path) -> None:
     torch.testing.assert_close(same["encoder.patch.weight"],
                                model.checkpoint.model.encoder.patch.weight)  # fmt: skip
     save_label_model(replace(model, held_out={}), folder)  # over an older one
-    assert (
-        load_label_model(load_checkpoint(folder)).told()
-        == "it is not known how well it does on other patients"
-    )
+    assert load_label_model(load_checkpoint(folder)).told() == "not tested on other patients"
     assert [path.name for path in tmp_path.iterdir()] == ["grade"]
 
 

@@ -49,7 +49,7 @@ class LabelModel:
                 f"{self.held_out['macro_f1_by_chance']:.2f}"
             )
         except (LookupError, TypeError, ValueError):
-            return "it is not known how well it does on other patients"
+            return "not tested on other patients"
 
 
 def save_label_model(model: LabelModel, folder: Path) -> None:
