@@ -175,6 +175,31 @@ def test_carrying_types_over_by_shared_markers(
     assert all(name in report.warnings[-1] for name in lost)
 
 
+def test_the_scale_of_features_does_not_count(immune: list[LabelledTissue]) -> None:
+    @dataclasses.dataclass
+    class Scaled(Told):
+        scale: float = 1.0
+
+        def encode(self, cohort: Iterable[LabelledTissue]) -> list[EncodedCells]:
+            found = super().encode(cohort)
+            return [dataclasses.replace(e, features=3 + self.scale * e.features) for e in found]
+
+    ways = [Scaled("large", 0.05, scale=10.0), Scaled("small", 0.05, scale=0.01)]
+    found = evaluate_cells(immune, ways).encoders
+    assert found["large"].macro_f1 == pytest.approx(found["small"].macro_f1, abs=0.02)
+    assert found["small"].macro_f1 > 0.3
+
+
+def test_carrying_over_by_a_linear_probe(immune: list[LabelledTissue]) -> None:
+    report = evaluate_transfer(immune[:2], immune[2:], [MeanIntensities()], method="logistic")
+    assert report.method == "logistic"
+    forest = evaluate_transfer(immune[:2], immune[2:], [MeanIntensities()])
+    assert forest.method == "forest"
+    scores = [r.encoders["mean intensities"].macro_f1 for r in (report, forest)]
+    assert min(scores) > 0.3
+    assert scores[0] != scores[1]
+
+
 def test_what_cannot_be_probed(immune: list[LabelledTissue], mibi: list[LabelledTissue]) -> None:
     with pytest.raises(MarkerError, match="found 2: P01732, stain:dna"):
         evaluate_transfer([t.only(SHARED) for t in immune], mibi, [Told()])
@@ -200,7 +225,12 @@ def test_the_commands(folders: tuple[Path, Path], immune, mibi, tmp_path: Path) 
     evaluate.register(app)
     common = ["--label", "cell_type", "--checkpoint", tmp_path / "model", "--stride", 128,
               "--device", "cpu", "--json", tmp_path / "out.json"]  # fmt: skip
-    for args in (["cells", folders[0]], ["transfer", folders[0], folders[1]]):
+    calls = (
+        ["cells", folders[0]],
+        ["transfer", folders[0], folders[1]],
+        ["transfer", folders[0], folders[1], "--method", "logistic"],
+    )
+    for args in calls:
         result = CliRunner().invoke(app, [*map(str, ["evaluate", *args, *common])])
         assert result.exit_code == 0, result.output
         found = json.loads((tmp_path / "out.json").read_text())

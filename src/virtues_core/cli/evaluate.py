@@ -133,6 +133,9 @@ def transfer(
     out: _Out,
     checkpoint: CheckpointName = "demo",
     level: _Level = "cell",
+    method: Annotated[
+        str, typer.Option("--method", help="forest, as in the paper, or logistic.")
+    ] = "forest",
     stride: _Stride = 42,
     device: DeviceName = "auto",
     batch_size: TilesAtOnce = 8,
@@ -141,14 +144,17 @@ def transfer(
     kronos: _Kronos = None,
 ) -> None:
     """Carry types from one cohort to another by the markers that both show."""
+    from virtues_core.cohort.classify import check_method
     from virtues_core.evaluate import evaluate_transfer
 
+    how = check_method(method)
     chosen = _Encoders(checkpoint, device, level, stride, batch_size)
     encoders = chosen.made(camae, kronos)
     report = evaluate_transfer(
         chosen.cohort(source, label),
         chosen.cohort(target, label),
         encoders,
+        method=how,
         least_cells=chosen.least,
         seed=seed,
     )
