@@ -1,8 +1,10 @@
 """Importance of markers as numbers and bars, regions side by side."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from qtpy.QtCore import QModelIndex, QRect, Qt
 from qtpy.QtGui import QColor, QPainter
 from qtpy.QtWidgets import (
@@ -43,22 +45,43 @@ class ImportanceTable(QTableWidget):
 
         Bars of a region are as long as its scores; the longest fills the column.
         """
-        self.setSortingEnabled(False)
-        self.clear()
-        self.setRowCount(len(found.channels))
-        self.setColumnCount(1 + len(found.regions))
-        self.setHorizontalHeaderLabels(["Marker", *(f"Region {n}" for n in found.regions)])
+        columns = zip(found.regions, found.importance.T, strict=True)
+        self.show_scores(found.channels, {f"Region {n}": scores for n, scores in columns})
         for column, pixels in enumerate(found.area_px, start=1):
             self.horizontalHeaderItem(column).setToolTip(
                 f"{pixels:,} pixels; importance I_m by the first marker attention layer"
             )
-        largest = np.maximum(found.importance.max(axis=0), 1e-12)
-        for row, (name, scores) in enumerate(zip(found.channels, found.importance, strict=True)):
+
+    def show_scores(
+        self,
+        markers: Sequence[str],
+        columns: Mapping[str, NDArray[np.floating]],
+        shown: str = "{:.2f}",
+    ) -> None:
+        """Show other numbers, the marker with the highest of the first column first.
+
+        Parameters
+        ----------
+        markers
+            C names.
+        columns
+            Title → (C,) scores of 0 or more.
+        shown
+            How a number is written.
+        """
+        self.setSortingEnabled(False)
+        self.clear()
+        self.setRowCount(len(markers))
+        self.setColumnCount(1 + len(columns))
+        self.setHorizontalHeaderLabels(["Marker", *columns])
+        for row, name in enumerate(markers):
             self.setItem(row, 0, QTableWidgetItem(name))
-            for column, score in enumerate(scores.tolist(), start=1):
-                item = _Number(f"{score:.2f}")
+        for column, scores in enumerate(columns.values(), start=1):
+            largest = max(float(scores.max()), 1e-12)
+            for row, score in enumerate(scores.tolist()):
+                item = _Number(shown.format(score))
                 item.setData(_VALUE, score)
-                item.setData(_SHARE, score / float(largest[column - 1]))
+                item.setData(_SHARE, score / largest)
                 self.setItem(row, column, item)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
