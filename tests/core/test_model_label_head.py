@@ -135,7 +135,7 @@ def label_model() -> LabelModel:
         "macro_f1": 0.8,
         "macro_f1_90": [0.6, 0.9],
         "macro_f1_by_chance": 0.5,
-        "patients": 9,
+        "patients": 19,
     }
     return LabelModel(checkpoint, head_of(checkpoint.model), "grade", ("high", "low"), held_out)
 
@@ -150,8 +150,10 @@ def test_a_folder_opens_as_it_was_saved(tmp_path: Path) -> None:
         model.held_out,
     )
     assert found.told() == (
-        "on 9 patients kept out: macro F1 0.80 (90 %: 0.60 to 0.90), by chance 0.50"
+        "on 19 patients kept out: macro F1 0.80 (90 %: 0.60 to 0.90), by chance 0.50"
     )
+    few = replace(model, held_out={**model.held_out, "patients": 9})
+    assert few.told().endswith("by chance 0.50; too few patients to rely on")
     for name, value in model.head.state_dict().items():
         torch.testing.assert_close(found.head.state_dict()[name], value)
     same = load_checkpoint(folder).model.state_dict()  # it is a checkpoint's folder as well

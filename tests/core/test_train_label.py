@@ -78,6 +78,11 @@ def test_what_has_no_label_or_too_few_patients_is_left_out(cohort: Path, tmp_pat
     assert len(found.tissues) == 13
 
 
+def test_tissues_smaller_than_a_tile_are_left_out(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"found \(patients\): none"):
+        labelled_tissues(write_cohort(tmp_path / "small", patients=6, size=120), "grade")
+
+
 def test_the_cohorts_own_split_is_kept_unless_a_patient_is_in_both(
     cohort: Path, tmp_path: Path
 ) -> None:
@@ -173,6 +178,8 @@ def test_a_signal_is_noted_and_then_given_back(number: signal.Signals) -> None:
         assert not stopped()
         os.kill(os.getpid(), number)
         assert stopped()
+        with pytest.raises(KeyboardInterrupt):  # a second one
+            os.kill(os.getpid(), number)
     assert signal.getsignal(number) is before
 
 

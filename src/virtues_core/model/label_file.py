@@ -20,6 +20,8 @@ from virtues_core.model.label_head import LabelHead
 from virtues_core.model.strict import load_strictly
 
 LABEL_FILE = "label-head.safetensors"
+FEW = 10
+"""Of fewer patients an interval says little: where none was missed it has no width."""
 _LABEL, _CLASSES, _HELD_OUT = "label", "classes", "held_out"
 
 
@@ -43,10 +45,12 @@ class LabelModel:
         """Say how far it can be relied on, in a line."""
         try:
             low, high = self.held_out["macro_f1_90"]
+            few = self.held_out["patients"] < FEW
             return (
                 f"on {self.held_out['patients']} patients kept out: macro F1 "
                 f"{self.held_out['macro_f1']:.2f} (90 %: {low:.2f} to {high:.2f}), by chance "
                 f"{self.held_out['macro_f1_by_chance']:.2f}"
+                f"{'; too few patients to rely on' if few else ''}"
             )
         except (LookupError, TypeError, ValueError):
             return "not tested on other patients"

@@ -26,6 +26,8 @@ LEAST_PATIENTS = 3
 """Of a class: one each to train on, to stop by and to test on."""
 KEPT_OUT = 0.2
 """Share of a class's patients to stop by, and to test on; one at the least."""
+LEAST_PX = 128
+"""Side of the smallest tissue that is used."""
 _MISSING = {"", "nan", "na", "n/a", "none", "unknown"}
 
 
@@ -89,9 +91,14 @@ def labelled_tissues(folder: Path, column: str, *, seed: int = 0) -> LabelledTis
             f"{', '.join(sorted(columns)) or 'no clinical column'}. Name one that is there."
         )
         raise InputError(message)
+    small = [t for t in dataset.tissues if min(dataset.image(t).shape[1:]) < LEAST_PX]
     for tissue in dataset.tissues:
-        known[_text(tissue.clinical[column])].append(tissue)
+        if tissue not in small:
+            known[_text(tissue.clinical[column])].append(tissue)
     notes = []
+    if small:
+        told = ", ".join(tissue.tissue_id for tissue in small[:5])
+        notes.append(f"left out, smaller than {LEAST_PX} px: {len(small)} tissues ({told})")
     if without := known.pop("", []):
         notes.append(f"left out: {len(without)} tissues without a {column}")
     few = [name for name, own in known.items() if len({*map(_patient, own)}) < LEAST_PATIENTS]
