@@ -30,11 +30,19 @@ from napari_virtues.engine.messages import (
 )
 from napari_virtues.engine.parent import Engine
 from napari_virtues.engine.segment_job import Segmented, SegmentJob
+from napari_virtues.engine.space_jobs import (
+    CellTable,
+    ReadTableJob,
+    SaveSpaceJob,
+    SpaceJob,
+    SpaceResult,
+)
 
 __all__ = [
     "ApplyClassifierJob",
     "AttentionJob",
     "Cancelled",
+    "CellTable",
     "CellTypes",
     "CohortImage",
     "Download",
@@ -49,12 +57,16 @@ __all__ = [
     "Loading",
     "LookUpTerms",
     "Progress",
+    "ReadTableJob",
     "Ready",
     "RegionImportance",
     "SaveCellsJob",
     "SaveClassifierJob",
+    "SaveSpaceJob",
     "SegmentJob",
     "Segmented",
+    "SpaceJob",
+    "SpaceResult",
     "Started",
     "Terms",
     "TileDone",
