@@ -56,6 +56,7 @@ def test_channels_of_one_marker_are_averaged() -> None:
     var = table(9).var.assign(key=["P01732", "P11836", "P01732", "P11836"])
     var["in_model"] = [True, True, True, False]
     means = np.expm1(np.arange(8, dtype=np.float32).reshape(2, 4) / 4)
+    means[:, 3] = -9  # background that was subtracted from a channel that is not used
     found = log_intensities(means, var, ("P11836", "P01732"))
     np.testing.assert_allclose(found * 4, [[1, 1], [5, 5]], atol=1e-5)
     with pytest.raises(MarkerError, match=r"of 2 markers, found none of P06731\. Use an image"):

@@ -197,8 +197,8 @@ def log_intensities(
             "(`virtues annotate fit`)."
         )
         raise MarkerError(message)
-    logs = np.log1p(means, dtype=np.float32)
-    return np.stack([logs[:, keys == marker].mean(1) for marker in markers], axis=1)
+    columns = [np.log1p(means[:, keys == marker]).mean(1) for marker in markers]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def labels(table: "AnnData", column: str) -> tuple[Labels, NDArray[np.bool_]]:
