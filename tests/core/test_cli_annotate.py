@@ -82,6 +82,13 @@ def test_refusals_leave_nothing(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["r0.h5ad", "r1.h5ad", "r2.h5ad"]
 
 
+def test_a_share_of_patients_is_from_0_to_1(folder: Path) -> None:
+    with pytest.raises(AssertionError, match="less than or equal to 1"):
+        call("annotate", "fit", folder / "r0.h5ad", "--label", "phenotype", "--held-out", "7",
+             "--out", folder / "model")  # fmt: skip
+    assert not (folder / "model").exists()
+
+
 def test_from_images_to_types(tmp_path: Path) -> None:
     """`virtues embed`, then types from one patient to the next; another checkpoint is refused."""
     config = CohortConfig(

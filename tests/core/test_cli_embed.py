@@ -1,5 +1,9 @@
 """``virtues embed`` on files."""
 
+import errno
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +106,38 @@ def test_a_run_that_failed_leaves_its_tokens_for_the_next(
     assert (folder / "a.h5ad.tokens").is_dir()
     assert "4 of them stored before" in call(*common)
     assert not (folder / "a.h5ad.tokens").exists()
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+from virtues_core.cli.main import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits are of POSIX")
+@pytest.mark.parametrize("suffix", [".h5ad", ".zarr"])
+def test_a_full_disk_loses_nothing(folder: Path, suffix: str) -> None:
+    """A process that may write 40 kB a file: tokens of tiles are stored, the table is not."""
+    write_labels(folder / "many.tif", labels(SHAPE, 1200))  # their table is more than that
+    out = folder / f"a{suffix}"
+    common = [*image(folder), "--cells", folder / "many.tif", "--out", out]
+    command = [sys.executable, "-c", LIMITED, "embed", *map(str, common)]
+    failed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert f"virtues: could not write {out.name!r}" in failed.stderr
+    assert os.strerror(errno.EFBIG) in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not out.exists()
+    assert "4 tiles, 4 of them stored before" in call(*common)
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_the_run(folder: Path) -> None:
+    common = [*image(folder), "--cells", folder / "cells.tif", "--cache", folder / "cache"]
+    with pytest.raises(VirtuesError, match=r"could not write 'a\.h5ad'"):
+        call(*common, "--out", folder / "types.csv" / "a.h5ad")
+    assert not (folder / "cache").exists()
 
 
 def test_markers_are_chosen_by_name_or_accession(folder: Path) -> None:

@@ -75,6 +75,8 @@ def test_patients_are_kept_out_whole() -> None:
         assert len({g for g, t in zip(groups, kept_out(groups, fraction)) if t}) == count  # noqa: B905
     with pytest.raises(InputError, match="two patients"):
         kept_out(["one", "one"], 0.5)
+    with pytest.raises(InputError, match="from 0 to 1, found 7"):
+        kept_out(groups, 7)
 
 
 def test_held_out_scores_are_of_patients_not_learnt_from() -> None:

@@ -37,7 +37,9 @@ def fit(
     ] = "forest",
     held_out: Annotated[
         float,
-        typer.Option("--held-out", help="Share of patients to measure it on first; 0 for none."),
+        typer.Option(
+            "--held-out", min=0, max=1, help="Share of patients to measure it on first; 0 for none."
+        ),
     ] = 0.2,
     seed: Annotated[int, typer.Option("--seed", help="Draws patients, cells and trees.")] = 0,
 ) -> None:

@@ -81,7 +81,8 @@ def embed(
     batch_size: TilesAtOnce = 8,
 ) -> None:
     """Compute tokens of cells, niches or the tissue, with mean intensities and places."""
-    from virtues_core.cli._options import open_checkpoint
+    from virtues_core.cli._options import open_checkpoint, tile_progress
+    from virtues_core.files import check_writable
     from virtues_core.infer import EmbedRequest
     from virtues_core.infer import embed as compute
     from virtues_core.infer.spatialdata import (
@@ -106,6 +107,7 @@ def embed(
     described = None if panel is None else Panel.from_csv(panel)
     if markers:
         opened, described = _only(markers, opened, described or Panel.from_names(opened.channels))
+    check_writable(out)
     kept = cache or out.with_name(out.name + CACHE_SUFFIX)
     found = compute(
         opened,
@@ -117,7 +119,7 @@ def embed(
         patient_id=patient or known.patient_id,
         cell_table=known.cells() if types is None else _read_table(types),
         cache=kept,
-        on_tile=_progress,
+        on_tile=tile_progress,
     )
     if is_spatialdata(out):
         write_spatialdata(out, found, opened, mask)
@@ -187,21 +189,14 @@ def _read_table(path: Path) -> "pd.DataFrame":
         raise ReadError(message) from error
 
 
-def _progress(done: int, total: int) -> None:
-    """Count the tiles, where a person watches."""
-    import sys
-
-    if sys.stderr.isatty():
-        typer.echo(f"\rtile {done} of {total}", err=True, nl=done == total)
-
-
 def told(found: "Embedding", out: Path) -> str:
     """Say what was made, then what a person should know."""
     count = len(found)
     what = found.level if count == 1 else f"{found.level}s"
+    tiles = "1 tile" if found.tiles == 1 else f"{found.tiles} tiles"
     stored = f", {found.stored_tiles} of them stored before" if found.stored_tiles else ""
     lines = [
-        f"{out}: {count} {what}, {found.tokens.shape[1]} values each, "
-        f"{found.intensities.shape[1]} channels; {found.tiles} tiles{stored}"
+        f"{out} ({found.names[1]}): {count} {what}, {found.tokens.shape[1]} values each, "
+        f"{found.intensities.shape[1]} channels; {tiles}{stored}"
     ]
     return "\n".join([*lines, *(f"note: {text}" for text in found.warnings)])

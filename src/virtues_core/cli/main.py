@@ -35,7 +35,7 @@ COMMANDS = (
 
 app = typer.Typer(
     name="virtues",
-    help="VirTues for multiplexed tissue images: inpaint markers, train, evaluate.",
+    help="VirTues for multiplexed tissue images: markers, cells, niches, tissues.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -46,7 +46,7 @@ def segment(
     from collections import Counter
 
     from virtues_core.cli._options import open_checkpoint, tile_progress
-    from virtues_core.files import replacing
+    from virtues_core.files import check_writable, replacing
     from virtues_core.infer import segment_cells
     from virtues_core.markers import Panel
     from virtues_core.model import load_head
@@ -54,6 +54,9 @@ def segment(
 
     opened = read_image(path, image)
     model = open_checkpoint(checkpoint, device)
+    for file in (out, types):
+        if file is not None:
+            check_writable(file)
     found = segment_cells(
         opened,
         None if panel is None else Panel.from_csv(panel),

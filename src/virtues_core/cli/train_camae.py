@@ -29,7 +29,7 @@ def train_camae_command(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Crops a step.")] = 16,
     seed: Annotated[int, typer.Option("--seed", help="Decides weights, crops and masks.")] = 0,
 ) -> None:
-    """Train CA-MAE (Kraus et al. 2024) on one panel, for ``virtues evaluate cells --camae``."""
+    """Train CA-MAE (Kraus et al. 2024) on one panel, for `virtues evaluate cells --camae`."""
     from virtues_core.cli._options import expand
     from virtues_core.errors import ConfigError, InputError
     from virtues_core.evaluate import CAMAEConfig, camae_crops, save_camae, train_camae

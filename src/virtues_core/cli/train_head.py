@@ -50,7 +50,9 @@ def train_head(
         typer.Option("--panel", help="Panel CSV: what channels are; else from their names."),
     ] = None,
     steps: Annotated[int, typer.Option("--steps", help="Steps of the training.")] = STEPS,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Crops a step.")] = BATCH_SIZE,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=2, help="Crops a step.")
+    ] = BATCH_SIZE,
     tile: Annotated[int, typer.Option("--tile", help="Side of a crop, px.")] = TILE_PX,
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", help="Highest learning rate.")
@@ -60,6 +62,7 @@ def train_head(
 ) -> None:
     """Train a segmentation head for a checkpoint; without types every cell is a "Cell"."""
     from virtues_core.cli._options import expand, open_checkpoint
+    from virtues_core.files import check_writable
     from virtues_core.infer import checkpoint_signature, prepare_image
     from virtues_core.markers import Panel
     from virtues_core.model import Head, save_head
@@ -84,6 +87,7 @@ def train_head(
         numbers = class_map(labels, named[i] if named else None, classes)
         pixels = prepared.pixels[:, :, :]
         data.append(LabelledImage(pixels, prepared.embeddings, labels, numbers, file.name))
+    check_writable(out)
     losses: list[float] = []
 
     def told(done: int, loss: float) -> None:

@@ -314,7 +314,8 @@ def _agreed(tables: Sequence["AnnData"]) -> tuple[Any, tuple[str, ...]]:
             if own != its:
                 message = (
                     f"expected tokens of one {what} in all tables, found {its!r} in table {number} "
-                    f"and {own!r} in the first. Embed them in the same way."
+                    f"({_tissue(tables[number - 1])}) and {own!r} in the first "
+                    f"({_tissue(tables[0])}). Embed them in the same way."
                 )
                 raise InputError(message)
     panel = set(first.panel).intersection(*(other.panel for other in made[1:]))
@@ -325,6 +326,11 @@ def _agreed(tables: Sequence["AnnData"]) -> tuple[Any, tuple[str, ...]]:
         message = f"expected tokens of one width, found {sorted(widths)}. Embed them again."
         raise InputError(message)
     return first, tuple(sorted(panel))
+
+
+def _tissue(table: "AnnData") -> str:
+    """Name the tissue of a table's first row, for messages."""
+    return str(table.obs["tissue_id"].iloc[0]) if "tissue_id" in table.obs else "no tissue_id"
 
 
 def _measured(

@@ -137,7 +137,7 @@ def kept_out(groups: Sequence[str], fraction: float, *, seed: int = 0) -> NDArra
     groups
         (N,) the patient of each row.
     fraction
-        Of the patients; one at the least is kept out, and one is not.
+        Of the patients, 0 to 1; one at the least is kept out, and one is not.
     seed
         Draws them.
 
@@ -149,8 +149,11 @@ def kept_out(groups: Sequence[str], fraction: float, *, seed: int = 0) -> NDArra
     Raises
     ------
     InputError
-        Fewer than two patients.
+        Fewer than two patients, or no such share.
     """
+    if not 0 <= fraction <= 1:
+        message = f"expected a share of the patients from 0 to 1, found {fraction}."
+        raise InputError(message)
     names = np.unique(np.asarray(groups))
     if len(names) < 2:
         message = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.classify import Labels
 from virtues_core.errors import InputError, MarkerError, ReadError
-from virtues_core.files import replacing
+from virtues_core.files import check_room, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +85,8 @@ def write_table(table: "AnnData", path: Path) -> None:
     if path.suffix not in {".h5ad", ".zarr"}:
         message = f"expected a name that ends in .h5ad or .zarr, found {path.name!r}."
         raise InputError(message)
+    if path.suffix == ".h5ad":
+        check_room(path, table.__sizeof__())
     with replacing(path) as new:
         if path.suffix == ".h5ad":
             table.write_h5ad(new)

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.errors import InputError
-from virtues_core.files import replacing
+from virtues_core.files import check_room, replacing
 from virtues_core.infer.request import TILE_PX
 
 if TYPE_CHECKING:
@@ -168,6 +168,10 @@ class Embedding:
         import dask
 
         table = self.lazy_anndata()
+        if path.suffix == ".h5ad":
+            arrays = (table.X, *table.obsm.values())
+            size = sum(values.nbytes for values in arrays)
+            check_room(path, size + int(table.obs.memory_usage(deep=True).sum()))
         with replacing(path) as new, dask.config.set(scheduler="synchronous"):
             if path.suffix == ".h5ad":
                 table.write_h5ad(new)
