@@ -49,7 +49,9 @@ def turned(x: Tensor, row: float, column: float) -> Tensor:
     return out
 
 
-def by_hand(model: VirTues, head: LabelHead, image: Tensor, markers: Tensor) -> Explained:
+def by_hand(
+    model: VirTues, head: LabelHead, image: Tensor, markers: Tensor, channel: int = 0
+) -> Explained:
     """One sample, token by token: x[c][p], the token in the middle last, channel 0 the summary."""
     encoder, heads = model.encoder, model.config.num_heads
     rows, columns = GRID
@@ -62,25 +64,25 @@ def by_hand(model: VirTues, head: LabelHead, image: Tensor, markers: Tensor) -> 
                [(int(a), int(b)) for a, b in places[:-1]]]  # fmt: skip
         own = [encoder.patch(patch.flatten()) + term for patch in cut]
         x.append([*own, head.marker_token + term])
-    table = torch.stack([torch.stack(channel) for channel in x])  # (1 + C, P + 1, D)
+    table = torch.stack([torch.stack(own) for own in x])  # (1 + C, P + 1, D)
     kept = None
     for number, (letter, block) in enumerate(
         zip(model.config.encoder_pattern, encoder.blocks, strict=True)
     ):
         q, k, v = block.qkv(block.norm1(table)).unflatten(-1, (3, heads, -1)).unbind(2)
         if letter == "h":
-            for channel in range(len(table)):
+            for c in range(len(table)):
                 for p, at in enumerate(places):
                     for h in range(heads):
                         for t in (q, k):
-                            t[channel, p, h] = turned(t[channel, p, h], *at)
+                            t[c, p, h] = turned(t[c, p, h], *at)
         else:
             q, k, v = (t.transpose(0, 1) for t in (q, k, v))
         scores = torch.einsum("gqhd,gkhd->ghqk", q, k) / q.shape[-1] ** 0.5
         weights = scores.softmax(-1)
         attended = torch.einsum("ghqk,gkhd->gqhd", weights, v)
         if number == head.layer:
-            kept = weights[0, :, -1, :-1].unflatten(-1, GRID)
+            kept = weights[channel, :, -1, :-1].unflatten(-1, GRID)
         if letter == "v":
             attended = attended.transpose(0, 1)
         table = block.finish(table.flatten(0, 1), attended.flatten(0, 1)).view_as(table)
@@ -103,6 +105,10 @@ def test_logits_and_attention_are_those_of_the_plain_way(pattern: str) -> None:
                 torch.testing.assert_close(logits, expected[i].logits, atol=1e-4, rtol=1e-4)
                 torch.testing.assert_close(attention, expected[i].attention)
         assert found.attention.std() > 0.05
+        own = head.explain(model, images[:2], markers[:2], channel=3).attention  # of a marker
+        torch.testing.assert_close(own[1], by_hand(model, head, images[1], markers[1], 3).attention)
+        with pytest.raises(InputError, match="images of one panel"):
+            head.explain(model, images[1:], markers[1:], channel=1)
         torch.testing.assert_close(head(model, images[:1], markers[:1])[0], expected[0].logits,
                                    atol=1e-4, rtol=1e-4)  # fmt: skip
 

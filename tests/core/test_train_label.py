@@ -12,11 +12,11 @@ import pytest
 import torch
 import typer
 from infer_samples import image_of
-from label_samples import CHANNELS, KEYS, small_checkpoint, tissue, write_cohort
+from label_samples import BLOCK, CHANNELS, KEYS, small_checkpoint, tissue, write_cohort
 from typer.testing import CliRunner
 
 from virtues_core.cli import attention, train_label
-from virtues_core.errors import CheckpointError, ConfigError, InputError, VirtuesError
+from virtues_core.errors import CheckpointError, ConfigError, InputError, MarkerError, VirtuesError
 from virtues_core.evaluate.tissues import score_tissues
 from virtues_core.infer.spatial import spatial_attention
 from virtues_core.markers import MarkerEmbeddings
@@ -90,9 +90,10 @@ def test_the_cohorts_own_split_is_kept_unless_a_patient_is_in_both(
     own = labelled_tissues(relabel(cohort, tmp_path / "own", split=split), "grade")
     assert own.split == "the cohort's own"
     assert {t.source.patient for t in own.of("test")} == {"p6", "p7"}
-    torn = ["train"] * 13 + ["test"] * 3
-    found = labelled_tissues(relabel(cohort, tmp_path / "torn", split=torn), "grade")
-    assert found.split == "patients at random"
+    torn, one_class = ["train"] * 13 + ["test"] * 3, ["train"] * 14 + ["test"] * 2
+    for name, split in (("torn", torn), ("one class", one_class)):
+        found = labelled_tissues(relabel(cohort, tmp_path / name, split=split), "grade")
+        assert found.split == "patients at random"
 
 
 @pytest.mark.parametrize(
@@ -117,14 +118,20 @@ def test_after_fine_tuning_the_label_of_other_tissues_is_told(cohort: Path, tmp_
         assert torch.equal(value, before[name])
     losses = [epoch.validation_loss for epoch in tuned.fitted.epochs]
     assert min(losses) == tuned.fitted.best.validation_loss < 0.6 < losses[0]
-    said = []
+    said, ratios = [], []
     for number in range(12):  # of no patient that it was trained on
-        pixels, _ = tissue(1000 + number, block=number % 2 == 1)
-        found = spatial_attention(image_of(pixels, CHANNELS), None, tuned.model)
+        pixels, place = tissue(1000 + number, block=number % 2 == 1)
+        image = image_of(pixels, CHANNELS)
+        found = spatial_attention(image, None, tuned.model, marker="CD20_Dy161")
         assert found.attention.mean() == pytest.approx(1, abs=1e-4)
         said.append(found.classes[int(found.probabilities.argmax())])
+        if place is not None:
+            y, x = (at // 8 for at in place)
+            inside = found.attention[y : y + BLOCK // 8, x : x + BLOCK // 8]
+            ratios.append(inside.mean() / found.attention.mean())
     scores = score_tissues(["low", "high"] * 6, said, [str(i) for i in range(12)])
     assert scores.macro_f1 > 0.85 > 0.7 > scores.chance
+    assert min(ratios) > 1.2  # the token of the marker's own channel attends to the block
 
 
 def small_data(folder: Path) -> tuple[list[LabelledImage], MarkerEmbeddings]:
@@ -258,6 +265,8 @@ def test_what_a_map_refuses() -> None:
     pixels, _ = tissue(0, block=True, size=256)
     with pytest.raises(InputError, match="1 to 128 px, found 129"):
         spatial_attention(image_of(pixels, CHANNELS), None, model, stride_px=129)
+    with pytest.raises(MarkerError, match="no usable channel named 'CD21'"):
+        spatial_attention(image_of(pixels, CHANNELS), None, model, marker="CD21")
     empty = np.zeros_like(pixels)
     empty[:, :40, :40] = pixels[:, :40, :40] + 50
     with pytest.raises(InputError, match=r"a tile of 128 px with 30% tissue or more.*at the most"):
@@ -324,6 +333,12 @@ def test_both_commands(cohort: Path, model: Path, tmp_path: Path) -> None:
     assert table["class"].tolist() == ["high", "low"]
     np.testing.assert_allclose(table["probability"], direct.probabilities, rtol=1e-4)
     assert "this model, on 2 patients kept out" in said
+    call("attention", tmp_path / "t.ome.tiff", "--label-model", out, "--out", tmp_path / "own",
+         "--marker", CHANNELS[1], "--device", "cpu")  # fmt: skip
+    own = spatial_attention(read_image(tmp_path / "t.ome.tiff"), None, found, marker=CHANNELS[1])
+    shown = read_image(tmp_path / "own" / "spatial.ome.tiff").compute()[0]
+    np.testing.assert_allclose(shown, own.pixels(), rtol=1e-5)
+    assert np.abs(shown - image.compute()[0]).max() > 1e-3
 
 
 def test_ctrl_c_keeps_the_weights_so_far(
@@ -361,6 +376,8 @@ def test_mistakes_at_the_commands(cohort: Path, model: Path, tmp_path: Path) -> 
         call("attention", image, "--label-model", model, "--out", tmp_path / "map")
     with pytest.raises(InputError, match="or --label-model with a folder"):
         call("attention", image, "--out", tmp_path / "map")
+    with pytest.raises(InputError, match="--marker only with --label-model"):
+        call("attention", image, "--point", "3,4", "--marker", "CD20", "--out", tmp_path / "map")
 
 
 def test_defaults_are_those_of_the_recipe() -> None:

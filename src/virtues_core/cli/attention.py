@@ -50,6 +50,10 @@ def attention(
         Path | None,
         typer.Option("--label-model", help="Of virtues train-label: where it looks for the label."),
     ] = None,
+    marker: Annotated[
+        str | None,
+        typer.Option("--marker", help="With --label-model: the attention within this channel."),
+    ] = None,
     checkpoint: CheckpointName = "demo",
     image: ImageName = None,
     panel: PanelFile = None,
@@ -70,12 +74,15 @@ def attention(
     from virtues_core.markers import Panel
     from virtues_core.read import read_image, read_labels
 
+    if marker is not None and label_model is None:
+        message = "expected --marker only with --label-model; name the folder, or leave it out."
+        raise InputError(message)
     place = _place(region, point, classifier, label_model)
     opened = read_image(path, image)
     given = None if panel is None else Panel.from_csv(panel)
     labels = None if region is None else read_labels(region, shape=opened.shape[1:])
     if label_model is not None:
-        _explain_label(opened, given, label_model, device, batch_size, out)
+        _explain_label(opened, given, label_model, marker, device, batch_size, out)
     if place is None and labels is None:
         return
     model = open_checkpoint(checkpoint, device)
@@ -160,6 +167,7 @@ def _explain_label(
     image: "MultiplexImage",
     panel: "Panel | None",
     folder: Path,
+    marker: str | None,
     device: str,
     batch_size: int,
     out: Path,
@@ -171,7 +179,9 @@ def _explain_label(
     from virtues_core.read import write_ome_tiff
 
     model = load_label_model(open_checkpoint(str(folder), device))
-    found = spatial_attention(image, panel, model, batch_size=batch_size, on_tile=tile_progress)
+    found = spatial_attention(
+        image, panel, model, marker=marker, batch_size=batch_size, on_tile=tile_progress
+    )
     write_ome_tiff(
         out / "spatial.ome.tiff", found.pixels()[None], ["attention"], image.pixel_size_um
     )

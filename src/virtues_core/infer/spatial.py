@@ -68,6 +68,7 @@ def spatial_attention(
     panel: Panel | None,
     model: LabelModel,
     *,
+    marker: str | None = None,
     stride_px: int = STRIDE_PX,
     batch_size: int = 8,
     on_tile: Callable[[int, int], None] | None = None,
@@ -75,7 +76,7 @@ def spatial_attention(
 ) -> SpatialAttention:
     """Tell a tissue's label, and which patches its channel summary token attends to.
 
-    The attention is that of the patch summary channel in the penultimate spatial layer, in tiles of
+    The attention is that of one channel in the penultimate spatial layer, in tiles of
     128 px with 30 % tissue or more that overlap; the weight of the token on itself is left out.
 
     Source: the paper, Methods, "Model inspection and visualization".
@@ -86,6 +87,9 @@ def spatial_attention(
         As `prepare_image` takes them.
     model
         Of `load_label_model`.
+    marker
+        Channel whose own summary token is followed to its own patches; the patch summary channel's
+        by default, as in the paper.
     stride_px
         Step from tile to tile, px, rounded down to whole patches.
     batch_size
@@ -99,14 +103,18 @@ def spatial_attention(
     ------
     InputError
         The stride is not within 1 … 128, no tile has enough tissue, or the image cannot be used.
-    MarkerError, DeviceError, Cancelled
-        As `prepare_image` and `Runner.predict`.
+    MarkerError
+        The image has no such marker, or as `prepare_image`.
+    DeviceError, Cancelled
+        As `Runner.predict`.
     """
     if not 1 <= stride_px <= TILE_PX:
         message = f"stride_px: expected 1 to {TILE_PX} px, found {stride_px}."
         raise InputError(message)
     checkpoint = model.checkpoint
     prepared = prepare_image(image, panel, checkpoint)
+    channel = 0 if marker is None else 1 + prepared.positions([marker])[0]
+    look = _look(model, channel)
     runner = Runner(checkpoint, batch_size=batch_size, cancelled=cancelled)
     patch, side = runner.patch_px, TILE_PX // runner.patch_px
     stride = max(1, stride_px // patch)
@@ -125,7 +133,7 @@ def spatial_attention(
     tiles = np.empty((len(origins), len(model.classes)), np.float32)
     for start in range(0, len(origins), runner.batch_size):
         batch = origins[start : start + runner.batch_size]
-        seen = runner.each(cut(prepared.pixels, batch * patch), prepared.embeddings, _look(model))
+        seen = runner.each(cut(prepared.pixels, batch * patch), prepared.embeddings, look)
         for i, found in enumerate(seen, start):
             tiles[i], weights = np.split(found.numpy(), [len(model.classes)])
             blender.add(origins[i], weights.reshape(1, side, side))
@@ -143,11 +151,13 @@ def spatial_attention(
     )
 
 
-def _look(model: LabelModel) -> Callable[[VirTues, list[Tensor], list[Tensor]], Tensor]:
+def _look(
+    model: LabelModel, channel: int
+) -> Callable[[VirTues, list[Tensor], list[Tensor]], Tensor]:
     """Look at tiles for the label: (B, K + h · w), probabilities and then attention."""
 
     def look(network: VirTues, tiles: list[Tensor], embeddings: list[Tensor]) -> Tensor:
-        found = model.head.explain(network, tiles, embeddings)
+        found = model.head.explain(network, tiles, embeddings, channel=channel)
         weights = found.attention.mean(dim=1).flatten(1)
         even = weights / weights.mean(dim=1, keepdim=True)
         return torch.cat([found.logits.float().softmax(dim=1), even], dim=1)

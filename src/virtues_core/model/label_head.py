@@ -25,9 +25,9 @@ class Explained(NamedTuple):
     logits: Tensor
     """(B, K)."""
     attention: Tensor
-    """(B, heads, H/p, W/p) float32 weights from the channel summary token of the patch summary
-    channel to the patch summary tokens, in the penultimate spatial layer. With the weight on
-    itself, which is left out, a head's weights sum to 1."""
+    """(B, heads, H/p, W/p) float32 weights from a channel's summary token to the tokens of its
+    patches, in the penultimate spatial layer; by default of the patch summary channel. With the
+    weight on itself, which is left out, a head's weights sum to 1."""
 
 
 class LabelHead(nn.Module):
@@ -92,9 +92,18 @@ class LabelHead(nn.Module):
         return self.explain(model, images, marker_embeddings).logits
 
     def explain(
-        self, model: VirTues, images: Sequence[Tensor], marker_embeddings: Sequence[Tensor]
+        self,
+        model: VirTues,
+        images: Sequence[Tensor],
+        marker_embeddings: Sequence[Tensor],
+        *,
+        channel: int = 0,
     ) -> Explained:
-        """Classify a batch, and keep the attention; parameters and errors as in `forward`."""
+        """Classify a batch, and keep the attention.
+
+        Parameters and errors as in `forward`; ``channel`` is the one whose attention is kept, 0 =
+        patch summary (as in the paper), 1 … C the markers, which only images of one panel have.
+        """
         plain = model.layout(images, marker_embeddings, None)
         encoder = model.encoder
         x, layout = self._tokens(model, images, marker_embeddings, plain)
@@ -105,7 +114,7 @@ class LabelHead(nn.Module):
         ):
             q, k, v = block.queries_keys_values(x, None if letter == "v" else rotation)
             if i == self.layer:
-                kept = _from_the_last(q, k, layout)
+                kept = _from_the_last(q, k, layout, channel)
             attended = attention(q, k, v, layout.groups(letter), backend=encoder.backend)
             x = block.finish(x, attended)
         rows = torch.arange(layout.batch, device=x.device) * layout.positions + layout.positions - 1
@@ -166,11 +175,13 @@ def _rotation(grid: tuple[int, int], layout: Layout, x: Tensor, head_dim: int) -
     return Rotation(*parts)
 
 
-def _from_the_last(q: Tensor, k: Tensor, layout: Layout) -> Tensor:
-    """Weights of the summary channel's last token on its patches: (B, heads, H · W)."""
+def _from_the_last(q: Tensor, k: Tensor, layout: Layout, channel: int) -> Tensor:
+    """Weights of a channel's last token on its patches: (B, heads, H · W)."""
+    if channel and not layout.full:
+        message = "expected images of one panel to look at one of its markers, found several."
+        raise InputError(message)
+    rows = slice(channel * layout.summaries, (channel + 1) * layout.summaries)
     shape = (layout.batch, layout.positions)
-    queries, keys = (
-        torch.unflatten(t[: layout.summaries].detach().float(), 0, shape) for t in (q, k)
-    )
+    queries, keys = (torch.unflatten(t[rows].detach().float(), 0, shape) for t in (q, k))
     scores = torch.einsum("bhd,bphd->bhp", queries[:, -1], keys) / q.shape[-1] ** 0.5
     return torch.softmax(scores, dim=-1)[..., :-1]

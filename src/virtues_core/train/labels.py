@@ -62,9 +62,9 @@ class LabelledTissues:
 def labelled_tissues(folder: Path, column: str, *, seed: int = 0) -> LabelledTissues:
     """Read which tissue bears which label, and part them by patient.
 
-    The cohort's own split into train and test is kept where patients are not in both; else a fifth
-    of each class's patients is kept out to test on. A fifth of the rest is kept out to stop by. A
-    patient whose tissues differ counts for the commoner label.
+    The cohort's own split into train and test is kept where no patient is in both and each class
+    is; else a fifth of each class's patients is kept out to test on. A fifth of the rest is kept
+    out to stop by. A patient whose tissues differ counts for the commoner label.
 
     Parameters
     ----------
@@ -237,7 +237,8 @@ def _parted(
     test = {patient for patient in own if said[patient] == {"test"}}
     clean = all(len(parts) == 1 for parts in said.values())
     left = Counter(own[patient] for patient in own if patient not in test)
-    if test and clean and all(left[k] >= 2 for k in set(own.values())):
+    every = set(own.values())
+    if clean and {own[patient] for patient in test} == every and all(left[k] >= 2 for k in every):
         split = "the cohort's own"
     else:
         test, split = _dealt(own, own, generator), "patients at random"
