@@ -81,6 +81,7 @@ def write_spatialdata(
     if embedding.level == "cell" and cells is None:
         message = "expected the mask of the cells that the rows are of, found none. Give it too."
         raise InputError(message)
+    import anndata
     import dask
     from spatialdata import SpatialData
     from spatialdata.models import Image2DModel, Labels2DModel, ShapesModel
@@ -100,7 +101,11 @@ def write_spatialdata(
         elements["niches"] = ShapesModel.parse(_squares(embedding), transformations=to_um)
     elements["tokens"] = _annotating(embedding)
     store = SpatialData.init_from_elements(elements)
-    with replacing(Path(path)) as new, dask.config.set(scheduler="synchronous"):
+    with (
+        replacing(Path(path)) as new,
+        dask.config.set(scheduler="synchronous"),
+        anndata.settings.override(auto_shard_zarr_v3=False),
+    ):
         store.write(new)
 
 
