@@ -6,6 +6,7 @@ from cohort_samples import TYPES, table
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from virtues_core.cohort.space import (
+    Profiles,
     leiden,
     marker_profiles,
     neighbour_graph,
@@ -17,6 +18,7 @@ from virtues_core.cohort.space_table import (
     alike,
     features,
     joined,
+    side_by_side,
     write_profiles,
     write_space,
 )
@@ -128,6 +130,9 @@ def test_alike_markers_stand_together():
     assert abs(order.index(0) - order.index(2)) == 1
     assert abs(order.index(1) - order.index(3)) == 1
     assert alike(values[:, :1]) == [0]
+    found = side_by_side(Profiles(("x", "y"), tuple("abcd"), values, np.array([1, 1])))
+    assert found.markers == tuple("abcd"[c] for c in order)
+    np.testing.assert_array_equal(found.values, values[:, order])
 
 
 def test_a_table_gets_clusters_a_map_and_how_they_were_made(cells):

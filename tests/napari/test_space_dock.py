@@ -1,5 +1,8 @@
 """The Space dock without a window around it, with the real engine; and its parts."""
 
+import subprocess
+import sys
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -201,11 +204,11 @@ def test_the_heat_map_names_clusters(qtbot):
     table = ClusterTable()
     qtbot.addWidget(table)
     values = np.array([[2.0, 0], [-9, 1]], np.float32)
-    table.show_profiles(Profiles(("0", "1"), ("CD3", "CD20"), values, np.array([7, 3])), [1, 0], 2)
+    table.show_profiles(Profiles(("0", "1"), ("CD3", "CD20"), values, np.array([7, 3])), 2)
     assert table.names == ("0", "1")
     assert table.item(0, 1).text() == "7"
-    assert "CD20 in 1: +1.00" in table.item(1, 2).toolTip()
-    assert table.item(1, 3).background().color().getRgb()[:3] == tuple(
+    assert "CD20 in 1: +1.00" in table.item(1, 3).toolTip()
+    assert table.item(1, 2).background().color().getRgb()[:3] == tuple(
         shade(np.array([[-2.0]]), 2)[0, 0].tolist()
     )
     with qtbot.waitSignal(table.renamed):
@@ -217,3 +220,20 @@ def test_the_heat_map_names_clusters(qtbot):
     with qtbot.waitSignal(table.chosen) as told:
         table.selectRow(1)
     assert told.args[0].tolist() == [1]
+
+
+WINDOW = """
+import sys
+import numpy as np
+import napari_virtues.docks.space
+from napari_virtues.space_cells import by_group, by_value, inside
+by_group(["a", "b"]), by_value(np.arange(4.0)), inside(np.zeros((3, 2)), np.ones((3, 2)))
+print(sorted({"torch", "umap", "sklearn", "pynndescent", "matplotlib"} & set(sys.modules)))
+"""
+
+
+def test_the_window_imports_none_of_what_computes():
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WINDOW], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.strip() == "[]"

@@ -54,32 +54,30 @@ class ClusterTable(QTableWidget):
         """Of the clusters, in the order of their numbers."""
         return tuple(self.item(row, NAME).text() for row in range(self.rowCount()))
 
-    def show_profiles(self, found: "Profiles", order: list[int], limit: float) -> None:
+    def show_profiles(self, found: "Profiles", limit: float) -> None:
         """Show other clusters.
 
         Parameters
         ----------
         found
             Of the clusters, in the order of their numbers.
-        order
-            In which the markers stand.
         limit
             Standard deviations at which colours end.
         """
         blocker = QSignalBlocker(self)
         self.clear()
         self.setRowCount(len(found.names))
-        self.setColumnCount(FIRST_MARKER + len(order))
-        self.setHorizontalHeaderLabels(["Name", "Cells", *(found.markers[c] for c in order)])
-        shades = shade(found.values[:, order], limit)
+        self.setColumnCount(FIRST_MARKER + len(found.markers))
+        self.setHorizontalHeaderLabels(["Name", "Cells", *found.markers])
+        shades = shade(found.values, limit)
         for row, name in enumerate(found.names):
             self._describe(row, name, int(found.counts[row]))
-            for column, c in enumerate(order):
+            for column, marker in enumerate(found.markers):
                 box = QTableWidgetItem()
                 box.setFlags(Qt.ItemFlag.ItemIsEnabled)  # a selected one would lose its colour
                 box.setBackground(QBrush(QColor(*shades[row, column].tolist())))
-                value = float(found.values[row, c])
-                box.setToolTip(f"{found.markers[c]} in {name}: {value:+.2f} standard deviations")
+                value = float(found.values[row, column])
+                box.setToolTip(f"{marker} in {name}: {value:+.2f} standard deviations")
                 self.setItem(row, FIRST_MARKER + column, box)
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)

@@ -41,7 +41,7 @@ from napari_virtues.space_cells import (
     show,
 )
 from napari_virtues.state import AppState, unwrapped
-from virtues_core.cohort.space_table import LIMIT, alike
+from virtues_core.cohort.space_table import LIMIT
 from virtues_core.infer.token_table import check_suffix
 
 if TYPE_CHECKING:
@@ -201,8 +201,7 @@ class SpaceDock(SpaceForm):
         self.numbers = found.clusters
         kind = next(iter(job.features))
         self._params = {"resolution": job.resolution, "features": kind, "random_state": 0}
-        order = alike(found.profiles.values)
-        self.table.show_profiles(found.profiles, order, LIMIT)
+        self.table.show_profiles(found.profiles, LIMIT)
         self.clusters.show()
         self.run.status.setText(f"{len(found.profiles.names)} clusters.")
         self._list_colors(CLUSTERS)

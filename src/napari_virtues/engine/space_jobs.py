@@ -32,6 +32,7 @@ class SpaceResult:
     clusters: NDArray[np.int64] | None
     """(N,) from 0, the largest first; None where a map was wanted."""
     profiles: "Profiles | None"
+    """Of the clusters, markers that are alike side by side."""
     graphs: "Mapping[Features, csr_matrix]"
     """Neighbours, for the next job on the same cells."""
 
@@ -52,7 +53,7 @@ class SpaceJob(_OneByOne):
 
     def run(self, worker: messages.Worker) -> SpaceResult:
         """Do it, in the child."""
-        from virtues_core.cohort import space
+        from virtues_core.cohort import space, space_table
 
         graphs = dict(self.graphs)
         points: dict[Features, NDArray[np.float32]] = {}
@@ -70,7 +71,7 @@ class SpaceJob(_OneByOne):
         worker.emit(messages.Loading("clusters"))
         clusters = space.leiden(graphs[next(iter(self.features))], resolution=self.resolution)
         profiles = space.marker_profiles(self.intensities, self.markers, clusters)
-        return SpaceResult(points, clusters, profiles, graphs)
+        return SpaceResult(points, clusters, space_table.side_by_side(profiles), graphs)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,22 +205,27 @@ def _draw(found: Profiles, path: Path) -> None:
     """Draw a heat map: a row a cluster, a column a marker, side by side where they are alike."""
     from matplotlib.figure import Figure
 
-    order = alike(found.values)
+    found = side_by_side(found)
     figure = Figure(
         figsize=(2.5 + 0.24 * len(found.markers), 1.8 + 0.24 * len(found.names)),
         layout="constrained",
     )
     axes = figure.add_subplot()
-    shown: Any = axes.imshow(
-        found.values[:, order], cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto"
-    )
-    axes.set_xticks(range(len(order)), [found.markers[c] for c in order], rotation=90)
+    shown: Any = axes.imshow(found.values, cmap="RdBu_r", vmin=-LIMIT, vmax=LIMIT, aspect="auto")
+    axes.set_xticks(range(len(found.markers)), found.markers, rotation=90)
     told = [f"{name} ({n:,})" for name, n in zip(found.names, found.counts, strict=True)]
     axes.set_yticks(range(len(told)), told)
     axes.set_ylabel("cluster (rows)")
     figure.colorbar(shown, ax=axes, label="mean of standardised log intensity", extend="both")
     with replacing(path) as new:
         figure.savefig(new, dpi=150)
+
+
+def side_by_side(found: Profiles) -> Profiles:
+    """Order the markers of profiles so that those that are alike stand together."""
+    order = alike(found.values)
+    markers = tuple(found.markers[c] for c in order)
+    return replace(found, markers=markers, values=found.values[:, order])
 
 
 def alike(values: NDArray[np.float32]) -> list[int]:
