@@ -42,6 +42,8 @@ class LabelIntent:
     checkpoint: str
     """Its folder."""
     device: str
+    marker: str | None = None
+    """Channel within which attention is followed; the patch summary's by default."""
 
 
 def pixel_of(image: MultiplexImage, y: float, x: float) -> tuple[int, int]:
@@ -79,6 +81,7 @@ def label_job_of(intent: LabelIntent) -> LabelJob:
         panel=intent.opened.panel,
         checkpoint=intent.checkpoint,
         device=intent.device,
+        marker=intent.marker,
     )
 
 
@@ -89,6 +92,7 @@ def explain_command(job: PointJob | LabelJob, *, out: Path | None = None) -> str
         words += ["--point", "{},{}".format(*job.point), *model_words(job)]
     else:
         words += ["--label-model", job.checkpoint]
+        words += ["--marker", job.marker] if job.marker is not None else []
         words += ["--panel", PANEL] if has_own_panel(job) else []
         words += ["--device", job.device] if job.device != "auto" else []
     return shlex.join(str(word) for word in [*words, "--out", out or OUT])

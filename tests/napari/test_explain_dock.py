@@ -84,6 +84,11 @@ def ended(dock, qtbot):
     qtbot.waitUntil(lambda: not dock.run.busy and not dock.background.busy, timeout=SLOW_MS)
 
 
+def expected_channels(tissue):
+    """The channels that the model may see."""
+    return [e.name for e in Panel.from_names(tissue.channels).entries if e.key is not None]
+
+
 def test_a_clicked_point_gets_a_map_and_bars(dock, qtbot, tissue, model):
     dock.state.add(tissue)
     dock.model.choose(str(model))
@@ -142,6 +147,14 @@ def test_a_label_is_told_with_a_map_over_the_tissue(dock, qtbot, tissue, model):
     assert QApplication.clipboard().text() == (
         f"virtues attention {tissue.source} --label-model {model} --out attention"
     )
+    marker = expected_channels(tissue)[2]
+    dock.label.within.setCurrentText(marker)
+    dock.compute()
+    ended(dock, qtbot)
+    own = spatial_attention(tissue, None, load_label_model(load_checkpoint(model)), marker=marker)
+    layer = dock.viewer.layers[f"attention to grade in {marker} · tissue"]
+    np.testing.assert_allclose(layer.data, own.attention, rtol=1e-4)
+    assert shlex.split(dock.command)[3:7] == ["--label-model", str(model), "--marker", marker]
     dock.choose_look(POINT)
     assert dock.model.checkpoint_box.isEnabled()
     assert dock.label.isHidden()

@@ -1,5 +1,6 @@
 """Pages of the *Attention* dock: a point that is clicked, and the label of a tissue."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,9 +85,12 @@ class LabelPage(QWidget):
         super().__init__()
         self.box = combo_box("A folder of virtues train-label: a model fine-tuned for a label")
         self.open_button = QPushButton("Folder…")
+        self.within = combo_box("Whose summary token is followed to its patches")
         column = column_of(self)
         column.addWidget(heading("Model of a label"))
         column.addLayout(row(self.box, self.open_button))
+        column.addLayout(row(QLabel("Attention within"), self.within))
+        self.list_markers(())
         self.results = QWidget()
         self.title = heading("")
         self.said = QLabel()
@@ -102,6 +106,20 @@ class LabelPage(QWidget):
     def folder(self) -> str | None:
         """The chosen folder."""
         return self.box.currentData()
+
+    @property
+    def marker(self) -> str | None:
+        """The marker within whose channel attention is followed; None for the patch summary."""
+        return self.within.currentData()
+
+    def list_markers(self, names: Iterable[str]) -> None:
+        """Offer the patch summary and these markers; what was chosen stays where it is there."""
+        chosen = self.within.currentText()
+        self.within.clear()
+        self.within.addItem("patch summary (all markers)", None)
+        for name in names:
+            self.within.addItem(name, name)
+        self.within.setCurrentIndex(max(0, self.within.findText(chosen)))
 
     def choose(self, folder: Path | str) -> None:
         """Choose a folder, adding it to the list if need be."""

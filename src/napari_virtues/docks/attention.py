@@ -32,7 +32,7 @@ from napari_virtues.explain_intent import (
     pixel_of,
     point_job_of,
 )
-from napari_virtues.state import link_of
+from napari_virtues.state import OpenImage, link_of
 from virtues_core.cli.attention import write_csv
 from virtues_core.errors import InputError, VirtuesError
 
@@ -66,6 +66,7 @@ class AttentionDock(ModelDock):
         self.drawn = QWidget()
         self.point = PointPage(self.viewer)
         self.label = LabelPage()
+        self._picked_in: OpenImage | None = None
         self.results = QWidget()
         self.table = ImportanceTable()
         self.warnings = MessageBox()
@@ -75,7 +76,8 @@ class AttentionDock(ModelDock):
         self.save_button.clicked.connect(self._pick_output)
         self.look.idClicked.connect(self.choose_look)
         self.point.clicks.clicked.connect(self._on_click)
-        self.image_changed.connect(self._forget_place)
+        self.image_changed.connect(self._on_image)
+        self._on_image()
         self.choose_look(REGIONS)
 
     def choose_look(self, look: int) -> None:
@@ -107,8 +109,13 @@ class AttentionDock(ModelDock):
         if self.point.isVisible():  # the dock is not closed
             self.pick(y, x)
 
-    def _forget_place(self) -> None:
-        self.point.choose(None)
+    def _on_image(self) -> None:
+        opened = self.state.active
+        entries = () if opened is None else opened.panel.entries
+        self.label.list_markers(entry.name for entry in entries if entry.key is not None)
+        if self._picked_in is not opened:
+            self.point.choose(None)
+        self._picked_in = opened
 
     def draw(self) -> None:
         """Add a layer to draw regions in, ready for the first; answers as the button does."""
@@ -144,7 +151,7 @@ class AttentionDock(ModelDock):
                     "no model of a label is chosen; open a folder of virtues train-label, then run"
                 )
                 raise InputError(message)
-            return LabelIntent(opened, self.label.folder, self.model.device)
+            return LabelIntent(opened, self.label.folder, self.model.device, self.label.marker)
         source = self.regions.source
         if source is None:
             message = "no regions are there; draw some in a Shapes or Labels layer, then compute"
@@ -171,7 +178,9 @@ class AttentionDock(ModelDock):
             self.choose_look(REGIONS)
         elif isinstance(result, LabelExplained):
             self.label.show_result(result)
-            self._show_map(f"attention to {result.label}", result.map)
+            marker = self.job.marker
+            within = "" if marker is None else f" in {marker}"
+            self._show_map(f"attention to {result.label}{within}", result.map)
             self.choose_look(LABEL)
         else:
             self.point.show_result(result)

@@ -100,6 +100,8 @@ class LabelJob:
     """Folder of ``virtues train-label``."""
     device: str
     """"auto", "cpu", "cuda" or "mps"."""
+    marker: str | None = None
+    """Channel within which attention is followed; the patch summary's by default."""
     batch_size: int = 8
     """Tiles at once."""
 
@@ -118,6 +120,7 @@ class LabelJob:
             self.image.open(),
             self.panel,
             model,
+            marker=self.marker,
             batch_size=self.batch_size,
             on_tile=lambda done, total: worker.emit(messages.Progress(done, total)),
             cancelled=worker.cancelled,
