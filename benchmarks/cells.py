@@ -80,7 +80,7 @@ def patch_by_patch(
     return ids, np.array([sums[i] / weights[i] for i in ids.tolist()])
 
 
-def seconds(function, *arguments, runs: int = 3) -> float:
+def seconds(function, *arguments, runs: int = 7) -> float:
     """Least processor time of a call."""
     taken = []
     for _ in range(runs):

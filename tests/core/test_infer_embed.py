@@ -189,7 +189,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         (pd.DataFrame({"cell_id": [2], "tissue_id": ["other"]}), "none of its"),
     ):
         with pytest.raises(InputError, match=said):
-            embed(sample(), mask, None, known, cell_table=table)
+            embed(sample(), mask, None, known, cell_table=table, cache=tmp_path / "c")
+        assert not (tmp_path / "c").exists()  # found before any tile is computed
     with pytest.raises(InputError, match=r"ends with \.h5ad or \.zarr"):
         embed(sample(), mask, None, known).write(tmp_path / "x.csv")
     with pytest.raises(Cancelled):

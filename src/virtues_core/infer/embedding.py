@@ -152,6 +152,9 @@ def embed(
     request = request or EmbedRequest()
     tissue_id = tissue_id or image.name
     mask = _mask(cells, image) if request.level == "cell" else None
+    known: dict[str, Any] = {}
+    if mask is not None and cell_table is not None:
+        known = known_of_cells(cell_table, mask.ids, tissue_id)
     if in_memory is None:
         in_memory = math.prod(image.shape) <= IN_MEMORY_VALUES
     prepared = prepare_image(image, panel, checkpoint, in_memory=in_memory)
@@ -168,11 +171,9 @@ def embed(
     config = checkpoint.config
     work = _Work(image, prepared, request, tiles, config.model_dim, config.patch_size)
     rows = _niches(work) if mask is None else _cells(work, mask)
-    columns = dict(rows.columns)
+    columns = dict(rows.columns) | known
     if patient_id:
         columns["patient_id"] = category([patient_id] * len(rows.numbers))
-    if mask is not None and cell_table is not None:
-        columns |= known_of_cells(cell_table, rows.numbers, tissue_id)
     warnings = [*prepared.warnings, *(store.notes() if store else ())]
     if image.pixel_size_um is None:
         warnings.append("the file does not say how large a pixel is: taken as 1 µm")

@@ -305,7 +305,7 @@ def _too_few(image: MultiplexImage, used: tuple[str, ...], left_out: dict[str, s
     why = f" Left out: {'; '.join(_grouped(left_out))}." if left_out else ""
     return (
         f"expected at least two channels that the model can use in {image.name!r}, found "
-        f"{len(used)}{f' ({used[0]})' if used else ''}: a marker is painted from the others.{why} "
+        f"{len(used)}{f' ({used[0]})' if used else ''}: markers are read together.{why} "
         "Open an image with more markers, or map its channels to proteins."
     )
 
