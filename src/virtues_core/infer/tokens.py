@@ -19,7 +19,7 @@ from virtues_core.infer.rows import RowMeans
 
 LEAST_TISSUE = 0.3
 """Share of a tile that must be tissue for a niche, as in the paper."""
-_TILES_AT_ONCE = 256
+_TILES_AT_ONCE = 1024
 """Tiles in one sparse product."""
 _CACHED_TILES = 16
 """Tiles whose pixels are sorted at once: they fit in a processor's cache."""
