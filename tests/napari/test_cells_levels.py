@@ -3,24 +3,13 @@
 import anndata
 import numpy as np
 import pytest
-import torch
 from napari.utils._proxies import PublicOnlyProxy
 
 from cells_samples import tissue_files
 from napari_virtues._widgets.type_table import CELLS
 from napari_virtues.docks.cells import CellsDock
+from tiny_model import tiny_checkpoint, tiny_head
 from virtues_core.cohort import UNSURE, load_classifier
-from virtues_core.markers import MarkerEmbeddings, Panel
-from virtues_core.model import (
-    Checkpoint,
-    Head,
-    ModelConfig,
-    SegmentationHead,
-    VirTues,
-    save_checkpoint,
-    save_head,
-)
-from virtues_core.model.checkpoint import HEAD_FILE
 from virtues_core.model.segmentation_head import CELL_TYPES
 from virtues_core.read import read_image
 
@@ -33,38 +22,11 @@ def tissue(tmp_path_factory):
     return tissue_files(tmp_path_factory.mktemp("cells"), size=264)
 
 
-def drawing_head(config: ModelConfig) -> SegmentationHead:
-    """A head of random weights that sees small cells in noise, and types in more noise."""
-    head = SegmentationHead(config, cell_types=len(CELL_TYPES)).eval()
-    with torch.no_grad():
-        instances = head.decoder.decoder.decoder0_header[2]
-        instances.weight[:4], instances.bias[:4] = 0, 0  # a pixel's cell is where the pixel is
-        instances.weight[4] *= 20
-        instances.bias[4] += 10
-        head.decoder_phenotypes.decoder.decoder0_header[2].weight *= 300
-        classifier = head.pixel_classifier
-        for parameter in classifier.parameters():
-            parameter.zero_()
-        for i, (axis, sign) in enumerate([(0, 1), (0, -1), (1, 1), (1, -1)]):
-            classifier.fc1.weight[i, axis] = sign
-            classifier.fc2.weight[i, i] = 1
-            classifier.fc3.weight[0, i] = -4
-        classifier.fc3.bias.fill_(10)
-    return head
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory, tissue):
     """The folder of a checkpoint without a head, for a start."""
     folder = tmp_path_factory.mktemp("model")
-    keys = [key for key in Panel.from_names(tissue.channels).keys if key is not None]
-    config = ModelConfig(
-        model_dim=32, feedforward_dim=32, num_heads=2, encoder_pattern="hvhv", decoder_pattern="f"
-    )
-    torch.manual_seed(0)
-    embeddings = MarkerEmbeddings.stand_in(dict.fromkeys(keys))
-    save_checkpoint(Checkpoint(VirTues(config), config, embeddings), folder)
-    return folder
+    return tiny_checkpoint(folder, tissue.channels, encoder_pattern="hvhv")
 
 
 @pytest.fixture
@@ -155,11 +117,7 @@ def test_cells_without_a_mask_are_found_and_typed_by_the_head(
     dock.segment_button.click()
     ended(dock, qtbot)
     assert "expected a segmentation head, found none" in dock.run.message.text()
-    torch.manual_seed(0)
-    config = ModelConfig(
-        model_dim=32, feedforward_dim=32, num_heads=2, encoder_pattern="hvhv", decoder_pattern="f"
-    )
-    save_head(Head(drawing_head(config), CELL_TYPES), checkpoint / HEAD_FILE)
+    tiny_head(checkpoint)
     with qtbot.waitSignal(dock.types.typed, timeout=SLOW_MS):
         dock.segment_button.click()
     mask, found = dock.cells.layer, dock.types.types

@@ -75,7 +75,7 @@ class CellTyping(QObject):
 
         Where only their tokens are others, clicks and types stay.
         """
-        same = cells.same_as(self._cells)
+        last, same = self._cells, cells.same_as(self._cells)
         self._turn += 1
         self._cells, self._space = cells, None
         self._form.typing.setEnabled(True)
@@ -87,6 +87,10 @@ class CellTyping(QObject):
         self.types, self.view = None, None
         self.clicked, self._offers, self.offered = {}, [], None
         self._form.summary.setText(f"{self._count_of(len(cells))}. Name two types, then click.")
+        if last is not None and last.level != cells.level:
+            self._form.table.setRowCount(0)
+            self._hide(last)
+            cells.layer.visible = True
         self._clear()
 
     def click(self, y: float, x: float) -> None:
@@ -293,6 +297,13 @@ class CellTyping(QObject):
         self._count()
         self._marking.begin(self._show_marks())
         self.typed.emit()
+
+    def _hide(self, cells: Cells) -> None:
+        """Take what shows others, at another level, out of sight."""
+        layers = self._viewer.layers
+        for layer in (cells.layer, types_layer(self._viewer, cells.image, cells.level)):
+            if layer in layers:
+                layer.visible = False
 
     def _clear(self) -> None:
         self._turns.begin(self._remove_types())

@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QApplication, QFrame, QPushButton, QScrollArea, QVBox
 from napari_virtues._widgets.background import Background
 from napari_virtues._widgets.engine_bridge import EngineBridge
 from napari_virtues._widgets.form_parts import quiet_label
-from napari_virtues._widgets.listening import listen
+from napari_virtues._widgets.listening import at_end, listen
 from napari_virtues._widgets.model_fields import ModelFields
 from napari_virtues._widgets.notify import telling
 from napari_virtues._widgets.run_panel import RunPanel
@@ -67,7 +67,7 @@ class ModelDock(QScrollArea):
         self.command_button.clicked.connect(self._copy_command)
         self._followed: list[OpenImage] = []
         listen(self, (self.state.active_changed, self._follow))
-        self.destroyed.connect(partial(_unfollow, self._followed, self._on_panel))
+        at_end(self, partial(_unfollow, self._followed, self._on_panel))
         self._follow()
 
     def sizeHint(self) -> QSize:
@@ -177,6 +177,6 @@ class ModelDock(QScrollArea):
         self.run.status.setText(f"Copied: {command}" + (first if has_own_panel(self.job) else ""))
 
 
-def _unfollow(followed: list[OpenImage], slot: Callable[[], None], *_: Any) -> None:
+def _unfollow(followed: list[OpenImage], slot: Callable[[], None]) -> None:
     while followed:
         followed.pop().panel_changed.disconnect(slot)

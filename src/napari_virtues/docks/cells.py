@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_virtues._widgets import dialogs
+from napari_virtues._widgets import dialogs, garbage
 from napari_virtues._widgets.background import attempt
 from napari_virtues._widgets.cell_typing import CellTyping
 from napari_virtues._widgets.cells_form import CellsForm
@@ -157,6 +157,7 @@ class CellsDock(CellsForm):
         self.background.run(partial(_filled, found), self._take)
 
     def _take(self, found: "_Found") -> None:
+        garbage.search_young_only()  # until all that comes is shown
         self._turns.begin(self._put(found))
 
     def _put(self, found: "_Found") -> Steps:
@@ -179,6 +180,8 @@ class CellsDock(CellsForm):
         self.types.begin(self.cells)
         if found.types is not None:
             self.types.take(found.types)
+        else:
+            garbage.search_all()
         have = "were found" if found.types is not None else "have tokens"
         self.run.status.setText(f"{len(self.cells):,} {level}s {have}{found.said}.")
 
@@ -198,6 +201,7 @@ class CellsDock(CellsForm):
     def _connect(self) -> None:
         self.mask_file.clicked.connect(self._pick_mask)
         self.segment_button.clicked.connect(self.segment)
+        self.types.typed.connect(garbage.search_all)
         self.apply_button.clicked.connect(self._pick_classifier)
         self.save_button.clicked.connect(self._pick_table)
         self.classifier_button.clicked.connect(self._pick_classifier_file)
