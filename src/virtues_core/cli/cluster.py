@@ -37,8 +37,7 @@ def cluster(
 ) -> None:
     """Find clusters (Leiden) of cells, niches or tissues: obs leiden, and obsm X_umap.
 
-    Several tables are clustered together. The first map on a machine takes most of a minute, for
-    its code is compiled then.
+    Several tables are clustered together.
     """
     from virtues_core.cli._options import expand
     from virtues_core.cohort import read_table, write_table
