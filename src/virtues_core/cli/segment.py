@@ -71,7 +71,8 @@ def segment(
         with replacing(types) as new:
             found.table().to_csv(new, index=False, float_format="%.6g")
     counted = Counter(found.types).most_common()
-    typer.echo("\n".join(f"{name}: {count}" for name, count in counted) or "no cells")
+    none = "no cells: the head was trained too briefly, or on images unlike this one"
+    typer.echo("\n".join(f"{name}: {count}" for name, count in counted) or none)
     for text in found.warnings:
         typer.echo(f"note: {text}")
     typer.echo(f"{out}: {len(found.area_px)} cells")
