@@ -50,10 +50,21 @@ def test_the_methods_are_those_of_the_paper() -> None:
     assert forest.max_depth == 16
     assert (forest.criterion, forest.bootstrap) == ("gini", True)
     probe = train(tokens, names, "logistic")
-    # at the minimum of summed log loss + |W|²/2 the gradient of the former is -W
+    # at the minimum of summed log loss + |W|²/2 the gradient of the former is -W,
+    # W the weights of the standardised tokens
     onehot = names[:, None] == probe.classes_
-    gradient = (probe.predict_proba(tokens) - onehot).T @ tokens
-    np.testing.assert_allclose(probe.coef_, -gradient, atol=0.02)
+    scaled = (tokens - tokens.mean(0)) / tokens.std(0)
+    gradient = (probe.predict_proba(tokens) - onehot).T @ scaled
+    np.testing.assert_allclose(probe.coef_ * tokens.std(0), -gradient, atol=0.02)
+
+
+def test_a_probe_does_not_mind_the_scale_of_tokens() -> None:
+    made = table()
+    tokens, names = made.obsm["X_virtues"], made.obs["phenotype"].to_numpy(str)
+    said = train(tokens, names, "logistic").predict_proba(tokens)
+    small = tokens * np.float32(0.05) + np.float32(3)
+    again = train(small, names, "logistic").predict_proba(small)
+    np.testing.assert_allclose(again, said, atol=1e-3)
 
 
 def test_a_forest_sees_as_many_cells_of_each_class() -> None:

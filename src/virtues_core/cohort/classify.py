@@ -45,7 +45,10 @@ def train(features: NDArray[np.float32], labels: Labels, method: Method, *, seed
     ``forest``: 100 trees of depth 16 at the most, Gini impurity, bootstrap samples, on as many rows
     of each class as the rarest has. ``logistic``: multinomial, fitted by L-BFGS, with the penalty
     λ/2 · ‖W‖² beside the log loss summed over rows, λ = 1; scikit-learn's ``C`` is 1/λ = 1. All
-    rows count alike there, as in the paper.
+    rows count alike there, as in the paper. It is fitted on features of mean 0 and standard
+    deviation 1 and takes them as they are; the paper says nothing of that, but λ = 1 means another
+    penalty at each scale, and values that differ by 0.06 between cells, as those of tokens do, are
+    penalised until little is left.
 
     Parameters
     ----------
@@ -94,10 +97,20 @@ def _logistic(features: NDArray[np.float32], labels: Labels) -> Any:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
+    mean, scale = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
+    scale = np.where(scale > 0, scale, 1)
     probe = LogisticRegression(C=1 / RIDGE, solver="lbfgs", max_iter=ITERATIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # `converged` tells
-        return probe.fit(features, labels)
+        probe.fit((features - mean) / scale, labels)
+    return unscaled(probe, mean, scale)
+
+
+def unscaled(probe: Any, mean: NDArray[Any], scale: NDArray[Any]) -> Any:
+    """Make a regression on (x - mean) / scale one on x itself, in place; it says the same."""
+    probe.coef_ = probe.coef_ / scale
+    probe.intercept_ = probe.intercept_ - probe.coef_ @ mean
+    return probe
 
 
 def converged(estimator: Any) -> bool:

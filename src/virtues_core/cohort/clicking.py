@@ -158,10 +158,8 @@ def classifier_of_clicks(table: "AnnData", label: str) -> Classifier:
     features = features_of(table, classifier.panel)
     space = TokenSpace.of(*np.split(features, [classifier.width], axis=1))
     names, known = labels(table, label)
-    probe = _fitted(space.values[known], names[known])
-    # w · (x - mean) / scale + b, written as a regression on x itself
-    probe.coef_ = probe.coef_ / space.scale
-    probe.intercept_ = probe.intercept_ - probe.coef_ @ space.mean
+    fitted = _fitted(space.values[known], names[known])
+    probe = classify.unscaled(fitted, space.mean, space.scale)
     return replace(classifier, estimator=probe, markers=classifier.panel)
 
 
