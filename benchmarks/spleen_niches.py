@@ -5,9 +5,8 @@
 FOLDER holds rN.ome.tiff and rN_region.tif (0 = white pulp, 1 = red pulp, 2 = background). A niche
 is a tile of 128 px with 30 % tissue or more; its label is what most of its pulp is. A logistic
 regression (L-BFGS, λ = 1) is fitted on the niches of some regions and tested on those of others:
-once on the mean of patch summary tokens, once on the mean of log(1 + counts) of the same markers,
-standardised over the niches that it is fitted on. The checkpoint should not have seen the regions
-that are tested on.
+once on the mean of patch summary tokens, once on the mean of log(1 + counts) of the same markers.
+The checkpoint should not have seen the regions that are tested on.
 """
 
 import argparse
@@ -66,9 +65,6 @@ def niches_of(folder: Path, region: str, checkpoint: Checkpoint, stride: int) ->
 
 def tested(fit: list[Niches], test: list[Niches], what: str) -> TypingScores:
     known, asked = (np.concatenate([getattr(n, what) for n in part]) for part in (fit, test))
-    if what == "intensities":
-        mean, std = known.mean(0), known.std(0)
-        known, asked = (known - mean) / std, (asked - mean) / std
     probe = train(known.astype(np.float32), np.concatenate([n.labels for n in fit]), "logistic")
     found = probabilities(probe, asked.astype(np.float32))
     types = probe.classes_[found.argmax(1)].astype(str)
