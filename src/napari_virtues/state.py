@@ -172,12 +172,15 @@ class AppState:
     composites_changed = Signal()
     cells_changed = Signal(object)
     """Carries the `Cells` that have tokens now."""
+    checkpoint_changed = Signal(str)
+    """Carries the checkpoint that all docks shall use."""
 
     def __init__(self, composites_path: Path | None = None) -> None:
         self._images: tuple[OpenImage, ...] = ()
         self._active: OpenImage | None = None
         self._composites_path = composites_path or default_path()
         self._cells: Cells | None = None
+        self._checkpoint: str | None = None
 
     @classmethod
     def of(cls, viewer: "ViewerModel") -> "AppState":
@@ -220,6 +223,16 @@ class AppState:
     def cells(self, cells: "Cells") -> None:
         self._cells = cells
         self.cells_changed.emit(cells)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The checkpoint that was chosen for all docks, as a path; None while there is none."""
+        return self._checkpoint
+
+    @checkpoint.setter
+    def checkpoint(self, checkpoint: str) -> None:
+        self._checkpoint = checkpoint
+        self.checkpoint_changed.emit(checkpoint)
 
     def add(
         self,

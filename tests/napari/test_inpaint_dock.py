@@ -263,3 +263,12 @@ def test_core_does_not_come_with_the_window():
         "sys.exit('qtpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_checkpoint_chosen_for_all_docks_is_chosen_here(viewer, qtbot, settings):
+    first = InpaintDock(viewer)
+    qtbot.addWidget(first)
+    first.state.checkpoint = "/runs/mine/checkpoint"
+    later = InpaintDock(viewer)
+    qtbot.addWidget(later)
+    assert {dock.model.checkpoint for dock in (first, later)} == {"/runs/mine/checkpoint"}

@@ -149,3 +149,12 @@ def test_first_channels_and_colours_tell_the_structure():
     assert colors[4] == colors[5]
     assert len({colors[i] for i in (4, 3, 1, 2)}) == 4
     assert first_channels(Panel.from_names(["89Y", "131Xe"])) == (0,)
+
+
+def test_a_checkpoint_for_all_docks_is_told_and_kept():
+    state = AppState()
+    told = []
+    state.checkpoint_changed.connect(told.append)
+    assert state.checkpoint is None
+    state.checkpoint = "/runs/mine/checkpoint"
+    assert (state.checkpoint, told) == ("/runs/mine/checkpoint", ["/runs/mine/checkpoint"])

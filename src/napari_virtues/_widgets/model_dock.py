@@ -66,7 +66,13 @@ class ModelDock(QScrollArea):
         self.run.asked.connect(self.compute)
         self.command_button.clicked.connect(self._copy_command)
         self._followed: list[OpenImage] = []
-        listen(self, (self.state.active_changed, self._follow))
+        listen(
+            self,
+            (self.state.active_changed, self._follow),
+            (self.state.checkpoint_changed, self.model.choose),
+        )
+        if self.state.checkpoint is not None:
+            self.model.choose(self.state.checkpoint)
         at_end(self, partial(_unfollow, self._followed, self._on_panel))
         self._follow()
 
