@@ -13,6 +13,7 @@ SRC = Path(__file__).parents[1] / "src"
 ROOMS = (
     "errors",
     "files",
+    "run_dir",
     "image",
     "read",
     "markers",
@@ -23,6 +24,7 @@ ROOMS = (
     "cohort",
     "evaluate",
     "simulate",
+    "jobs",
     "cli",
 )
 """Rooms of virtues_core in the order in which data walks through them (docs/development.md)."""

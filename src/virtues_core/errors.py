@@ -31,3 +31,7 @@ class InputError(VirtuesError):
 
 class DeviceError(VirtuesError):
     """The device is absent or its memory is exhausted."""
+
+
+class RunError(VirtuesError):
+    """A run directory cannot be read, or its job does not allow what was asked."""

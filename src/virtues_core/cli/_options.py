@@ -1,6 +1,7 @@
 """What several commands have in common: checkpoints, devices, options with several values."""
 
 import glob
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from virtues_core.errors import DeviceError, InputError
+from virtues_core.errors import InputError
+from virtues_core.run_dir import StatusWriter
 
 if TYPE_CHECKING:
     from virtues_core.model import Checkpoint
@@ -97,39 +99,20 @@ def open_checkpoint(name: str, device: str) -> "Checkpoint":
         As `load_checkpoint`.
     """
     from virtues_core.model import load_checkpoint
+    from virtues_core.model.device import device_named
 
     return load_checkpoint(name, device=device_named(device))
 
 
-def device_named(name: str) -> str:
-    """Return the device of this name; ``auto`` is the GPU, where there is one.
-
-    Raises
-    ------
-    DeviceError
-        It is unknown or absent.
-    """
-    import torch
-
-    present = ["cpu"]
-    if torch.backends.mps.is_available():
-        present.insert(0, "mps")
-    if torch.cuda.is_available():
-        present.insert(0, "cuda")
-    if name == "auto":
-        return present[0]
-    if name not in present:
-        message = (
-            f"expected a device among auto, {', '.join(present)} on this machine, found {name!r}. "
-            "Choose one of those, or install a PyTorch for your GPU."
-        )
-        raise DeviceError(message)
-    return name
+def show_progress(done: int, total: int, what: str, note: str = "") -> None:
+    """Count what is done: in the status of the job, and where a person watches."""
+    status = StatusWriter.current()
+    if status is not None:
+        status.update(done / max(1, total), f"{what} {done} of {total}{note}")
+    if sys.stderr.isatty():
+        typer.echo(f"\r{what} {done} of {total}{note}", err=True, nl=done == total)
 
 
 def tile_progress(done: int, total: int) -> None:
-    """Count the tiles, where a person watches."""
-    import sys
-
-    if sys.stderr.isatty():
-        typer.echo(f"\rtile {done} of {total}", err=True, nl=done == total)
+    """Count the tiles."""
+    show_progress(done, total, "tile")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from virtues_core.cli._options import DeviceName
+from virtues_core.cli._options import DeviceName, show_progress
 
 
 def register(app: typer.Typer) -> None:
@@ -32,8 +32,9 @@ def calibrate(
     seed: Annotated[int, typer.Option("--seed", help="Draws tiles and what is hidden.")] = 0,
 ) -> None:
     """Fit the 80 % intervals of a checkpoint on images, best on many, and keep them in it."""
-    from virtues_core.cli._options import device_named, expand
+    from virtues_core.cli._options import expand
     from virtues_core.infer import calibrate_folder
+    from virtues_core.model.device import device_named
     from virtues_core.read import image_names, read_image
 
     images = [read_image(path, name) for path in expand(paths) for name in image_names(path)]
@@ -51,8 +52,4 @@ def calibrate(
 
 
 def _progress(done: int, total: int) -> None:
-    """Count the images, where a person watches."""
-    import sys
-
-    if sys.stderr.isatty():
-        typer.echo(f"\rimage {done} of {total}", err=True, nl=done == total)
+    show_progress(done, total, "image")

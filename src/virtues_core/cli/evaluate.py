@@ -177,11 +177,11 @@ def scaling(
     """Measure memory x time of a forward batch, and parameters: VirTues beside CA-MAE."""
     from dataclasses import asdict
 
-    from virtues_core.cli._options import device_named
     from virtues_core.errors import ConfigError
     from virtues_core.evaluate import ForwardCost, ScalingRequest, measure_scaling
     from virtues_core.files import replacing
     from virtues_core.model import PRESETS
+    from virtues_core.model.device import device_named
 
     numbers = [text.strip() for text in markers.split(",")]
     if not all(text.isdecimal() for text in numbers):
@@ -243,7 +243,7 @@ class _Encoders:
 
     def made(self, camae: Path | None, kronos: Path | None, resnet: str = "") -> "list[Encoder]":
         """Open the encoders that are asked for, in the order of the table's columns."""
-        from virtues_core.cli._options import device_named, open_checkpoint
+        from virtues_core.cli._options import open_checkpoint
         from virtues_core.errors import ConfigError
         from virtues_core.evaluate import (
             CAMAETokens,
@@ -254,6 +254,7 @@ class _Encoders:
             load_kronos,
             load_resnet,
         )
+        from virtues_core.model.device import device_named
 
         if resnet and self.level == "cell":
             message = "--resnet: expected --level niche with it, for it has no features of cells"

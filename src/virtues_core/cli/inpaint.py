@@ -13,6 +13,7 @@ from virtues_core.cli._options import (
     ImagePath,
     PanelFile,
     TilesAtOnce,
+    tile_progress,
 )
 
 if TYPE_CHECKING:
@@ -108,13 +109,7 @@ def inpaint(
 
 
 def _progress(tile: "TileDone") -> None:
-    """Count the tiles, where a person watches."""
-    import sys
-
-    if sys.stderr.isatty():
-        typer.echo(f"\rtile {tile.index + 1} of {tile.total}", err=True, nl=False)
-        if tile.index + 1 == tile.total:
-            typer.echo(err=True)
+    tile_progress(tile.index + 1, tile.total)
 
 
 def _channels(result: "InpaintResult") -> "tuple[da.Array, list[str]]":

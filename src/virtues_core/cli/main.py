@@ -10,6 +10,7 @@ import sys
 import typer
 
 from virtues_core import __version__
+from virtues_core.cli.jobs import asked_of, start
 from virtues_core.errors import VirtuesError
 
 COMMANDS = (
@@ -28,6 +29,7 @@ COMMANDS = (
     "calibrate",
     "train_camae",
     "simulate",
+    "jobs",
     "download",
     "demo",
     "doctor",
@@ -36,6 +38,7 @@ COMMANDS = (
 app = typer.Typer(
     name="virtues",
     help="VirTues for multiplexed tissue images: markers, cells, niches, tissues.",
+    epilog="Any long command takes --executor local (or slurm) and goes on as a job: virtues jobs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,7 +67,11 @@ for _command in COMMANDS:
 def main() -> None:
     """Run the command line; a user's mistake is one message on stderr and exit status 1."""
     try:
-        app()
+        asked = asked_of(sys.argv[1:])
+        if asked.executor == "here":
+            app(args=list(asked.argv))
+        else:
+            start(app, asked)
     except VirtuesError as error:
         typer.echo(f"virtues: {error}", err=True)
         sys.exit(1)

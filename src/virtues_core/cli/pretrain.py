@@ -43,9 +43,10 @@ def pretrain_command(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only the end.")] = False,
 ) -> None:
     """Train VirTues on your images; Ctrl-C saves first, --resume goes on."""
-    from virtues_core.cli._options import device_named, expand
+    from virtues_core.cli._options import expand
     from virtues_core.infer import calibrate_folder
     from virtues_core.markers import MarkerEmbeddings
+    from virtues_core.model.device import device_named
     from virtues_core.train import TrainConfig
     from virtues_core.train.loop import pretrain
     from virtues_core.train.sources import sources_of_images, sources_of_spora

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from virtues_core.cli._options import CheckpointName, DeviceName, spread
+from virtues_core.cli._options import CheckpointName, DeviceName, show_progress, spread
 from virtues_core.errors import InputError, ReadError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def train_head(
 
     def told(done: int, loss: float) -> None:
         losses.append(loss)
-        _progress(done, steps, loss)
+        show_progress(done, steps, "step", f", loss {loss:.3f}")
 
     network = train(config, model.model, data, len(classes), on_step=told)
     save_head(Head(network, classes, signature=checkpoint_signature(model)), out)
@@ -158,11 +158,3 @@ def _check_numbers(images: int, masks: int, tables: int, *, typed: bool) -> None
                 "same order."
             )
             raise InputError(message)
-
-
-def _progress(done: int, total: int, loss: float) -> None:
-    """Count the steps, where a person watches."""
-    import sys
-
-    if sys.stderr.isatty():
-        typer.echo(f"\rstep {done} of {total}, loss {loss:.3f}", err=True, nl=done == total)

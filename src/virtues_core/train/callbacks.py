@@ -1,8 +1,6 @@
 """What happens beside a training: saving, metrics, the clock, signals, the terminal."""
 
 import csv
-import json
-import os
 import signal
 import threading
 import time
@@ -14,6 +12,7 @@ import lightning
 from lightning.pytorch.callbacks import Callback
 
 from virtues_core.files import replacing
+from virtues_core.run_dir import StatusWriter
 from virtues_core.train.module import Pretraining
 
 COLUMNS = (
@@ -118,7 +117,7 @@ class StopOnSignal(Callback):
 
 
 class MetricsFile(Callback):
-    """``metrics.csv``, ``status.json`` and one line on the terminal, every few steps."""
+    """``metrics.csv``, the run's status and one line on the terminal, every few steps."""
 
     def __init__(self, run_dir: Path, *, every_steps: int = 10, quiet: bool = False) -> None:
         self.run_dir = run_dir
@@ -172,7 +171,9 @@ class MetricsFile(Callback):
             "data_wait": round(self._waiting / seconds, 4),
         }
         append_row(self.run_dir / "metrics.csv", row)
-        write_status(self.run_dir, "running", progress=pl_module.progress, step=step)
+        status = StatusWriter.current()
+        if status is not None:
+            status.update(pl_module.progress, step=step)
         if not self.quiet:
             print(
                 f"step {step}  {100 * pl_module.progress:3.0f} %  loss {row['loss']:.4f}"
@@ -204,19 +205,3 @@ def truncate_rows(path: Path, step: int) -> None:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def write_status(
-    run_dir: Path, state: str, *, progress: float, step: int, message: str = ""
-) -> None:
-    """Replace ``status.json``: state, heartbeat (seconds since 1970), progress 0 to 1, message."""
-    with replacing(run_dir / "status.json") as new:
-        status = {
-            "state": state,
-            "heartbeat": time.time(),
-            "progress": progress,
-            "step": step,
-            "message": message,
-            "pid": os.getpid(),
-        }
-        new.write_text(json.dumps(status, indent=1), encoding="utf-8")

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import logging
-import platform
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,17 +18,16 @@ from torch.utils.data import DataLoader
 
 from virtues_core import __version__
 from virtues_core.errors import CheckpointError, ConfigError, VirtuesError
-from virtues_core.files import replacing
 from virtues_core.image import MultiplexImage
 from virtues_core.markers import MarkerEmbeddings
 from virtues_core.model import Checkpoint, VirTues, save_checkpoint
+from virtues_core.run_dir import RUN, first_process, read_json, run_status, update_run, versions
 from virtues_core.train.callbacks import (
     Clock,
     MetricsFile,
     StateSaver,
     StopOnSignal,
     truncate_rows,
-    write_status,
 )
 from virtues_core.train.config import TrainConfig
 from virtues_core.train.dataset import (
@@ -95,6 +94,23 @@ def pretrain(
     """
     run_dir = Path(run_dir)
     done = _check_run_dir(run_dir, config, resume=resume)
+    with run_status(run_dir) as status:
+        result, signal = _train(config, sources, run_dir, embeddings, done, quiet=quiet)
+        if signal is not None:
+            status.end("stopped", f"stopped by {signal}; resume goes on")
+    return result
+
+
+def _train(
+    config: TrainConfig,
+    sources: Sequence[Source],
+    run_dir: Path,
+    embeddings: MarkerEmbeddings | None,
+    done: int | None,
+    *,
+    quiet: bool,
+) -> tuple[TrainResult, str | None]:
+    """Train from ``done`` steps on; the signal that ended it is named beside the result."""
     data = prepare(sources, run_dir / "cache")
     table, stand_ins = embeddings_for(data.keys, embeddings, config.model.marker_embedding_dim)
     training, validation = split_by_patient(data.images, config.validation_fraction, config.seed)
@@ -107,18 +123,15 @@ def pretrain(
     if trainer.is_global_zero:
         save_checkpoint(_checkpoint(module, data, table, trainer.global_step),
                         run_dir / "checkpoint")  # fmt: skip
-        state = "finished" if signal is None else "stopped"
-        message = "" if signal is None else f"stopped by {signal}; resume goes on"
-        write_status(run_dir, state, progress=module.progress, step=trainer.global_step,
-                     message=message)  # fmt: skip
     held = {(image.dataset, image.patient) for image in validation}
-    return TrainResult(
+    result = TrainResult(
         checkpoint=run_dir / "checkpoint",
         steps=trainer.global_step,
         finished=signal is None,
         stand_ins=stand_ins,
         held_out=tuple(s.image for s in sources if (s.dataset, s.patient) in held),
     )
+    return result, signal
 
 
 def _fit(
@@ -138,7 +151,6 @@ def _fit(
         trainer = _trainer(config, run_dir, module.steps, [Clock(), signals, metrics, saver])
         truncate_rows(run_dir / "metrics.csv", done or 0)
         loaders = _loaders(config, train_set, held_out, done or 0, trainer)
-        write_status(run_dir, "running", progress=0.0, step=done or 0)
         trainer.fit(
             module,
             loaders[0],
@@ -205,20 +217,23 @@ def _check_run_dir(run_dir: Path, config: TrainConfig, *, resume: bool) -> int |
             )
             raise ConfigError(message)
         return None
-    if not state.is_file():
+    if not (run_dir / RUN).is_file():
         message = f"nothing to resume: expected {state}. Start without --resume."
         raise CheckpointError(message)
-    before = json.loads((run_dir / "run.json").read_text(encoding="utf-8"))["config"]
+    before = read_json(run_dir / RUN).get("config", {})
     now = json.loads(json.dumps(config.to_dict()))
     free = {"max_steps", "max_minutes", "epochs", "workers", "accelerator", "devices", "nodes",
             "checkpoint_every_steps", "validate_every_steps", "micro_batch_size"}  # fmt: skip
     changed = sorted(name for name in now if name not in free and now[name] != before.get(name))
-    if changed:
+    if before and changed:
         message = (
             f"cannot resume with another {', '.join(changed)}: "
             f"the run in {run_dir} was started with other values. Leave them as they were."
         )
         raise ConfigError(message)
+    if not state.is_file():
+        print(f"{run_dir}: ended before its first saved state, so it starts anew", file=sys.stderr)
+        return None
     try:
         loaded = torch.load(state, map_location="cpu", weights_only=True, mmap=True)
     except (RuntimeError, EOFError, OSError, ValueError) as error:
@@ -228,24 +243,19 @@ def _check_run_dir(run_dir: Path, config: TrainConfig, *, resume: bool) -> int |
 
 
 def _write_run(run_dir: Path, config: TrainConfig, **asked: Any) -> None:
-    run_dir.mkdir(parents=True, exist_ok=True)
-    described = {
-        "command": "pretrain",
-        "config": config.to_dict(),
-        "images": {
+    if not first_process():
+        return
+    update_run(
+        run_dir,
+        command="pretrain",
+        config=config.to_dict(),
+        images={
             split: [{"name": i.name, "patient": i.patient, "dataset": i.dataset} for i in images]
             for split, images in (("train", asked["training"]), ("validation", asked["validation"]))
         },
-        "stand_ins": list(asked["stand_ins"]),
-        "versions": {
-            "napari-virtues": __version__,
-            "torch": torch.__version__,
-            "lightning": lightning.__version__,
-            "python": platform.python_version(),
-        },
-    }
-    with replacing(run_dir / "run.json") as new:
-        new.write_text(json.dumps(described, indent=1), encoding="utf-8")
+        stand_ins=list(asked["stand_ins"]),
+        versions=versions() | {"lightning": lightning.__version__},
+    )
 
 
 def _trainer(
