@@ -50,3 +50,8 @@ def accept_licence(parent: QWidget, terms: Terms) -> bool:
         f"{terms.licence}\n\nAccept it and download the model (about 170 MB)?",
     )
     return bool(answer == QMessageBox.StandardButton.Yes)
+
+
+def confirm(parent: QWidget, title: str, text: str) -> bool:
+    """Ask before something that cannot be undone."""
+    return bool(QMessageBox.question(parent, title, text) == QMessageBox.StandardButton.Yes)
