@@ -104,11 +104,16 @@ def open_checkpoint(name: str, device: str) -> "Checkpoint":
     return load_checkpoint(name, device=device_named(device))
 
 
-def show_progress(done: int, total: int, what: str, note: str = "") -> None:
-    """Count what is done: in the status of the job, and where a person watches."""
+def tell_job(done: int, total: int, text: str) -> None:
+    """Say in the status of the job how far it is; nothing without one."""
     status = StatusWriter.current()
     if status is not None:
-        status.update(done / max(1, total), f"{what} {done} of {total}{note}")
+        status.update(done / max(1, total), text)
+
+
+def show_progress(done: int, total: int, what: str, note: str = "") -> None:
+    """Count what is done: in the status of the job, and where a person watches."""
+    tell_job(done, total, f"{what} {done} of {total}{note}")
     if sys.stderr.isatty():
         typer.echo(f"\r{what} {done} of {total}{note}", err=True, nl=done == total)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from virtues_core.cli._options import tell_job
 from virtues_core.errors import MarkerError
 
 ESM2_150M = "facebook/esm2_t30_150M_UR50D"
@@ -119,4 +120,5 @@ def _keys(names: list[str], panel: Path | None) -> list[str]:
 
 
 def _print_progress(key: str, done: int, total: int) -> None:
+    tell_job(done, total, f"protein {done} of {total}")
     typer.echo(f"{done}/{total} {key}", err=True)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtues_core.cli._options import tell_job
+
 if TYPE_CHECKING:
     from virtues_core.simulate import Cohort
     from virtues_core.simulate.spora import OnTissue
@@ -88,8 +90,9 @@ def _write(cohort: "Cohort", out: Path, format_: Format) -> None:
     with Progress(*columns) as progress:
         task = progress.add_task("simulating", total=len(cohort))
 
-        def on_tissue(number: int, _total: int, name: str) -> None:
+        def on_tissue(number: int, total: int, name: str) -> None:
             progress.update(task, completed=number, description=name)
+            tell_job(number, total, f"tissue {number} of {total}")
 
         report: OnTissue = on_tissue
         if format_ is Format.SPORA:

@@ -182,6 +182,7 @@ def run_status(run_dir: Path) -> Iterator[StatusWriter]:
     elif not first_process():
         yield StatusWriter(run_dir)  # is never entered, so that it writes nothing
     else:
+        (Path(run_dir) / CANCEL).unlink(missing_ok=True)  # a wish that was for an earlier start
         with StatusWriter(run_dir) as own:
             yield own
 
