@@ -142,7 +142,9 @@ def small_data(folder: Path) -> tuple[list[LabelledImage], MarkerEmbeddings]:
         pixels[1] += 4 * (number % 2)
         path = folder / f"{number}.npy"
         np.save(path, pixels)
-        image = TrainingImage(path, np.ones((40, 48), bool), KEYS, f"i{number}", f"p{number}", "d")
+        image = TrainingImage(
+            path, np.ones((40, 48), bool), KEYS, f"i{number}", f"p{number}", "d", KEYS
+        )
         data.append(LabelledImage(image, number % 2))
     return data, MarkerEmbeddings.stand_in(KEYS)
 

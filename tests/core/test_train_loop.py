@@ -1,6 +1,5 @@
 """A real, small training: it learns, resumes exactly, obeys signals and the clock."""
 
-import csv
 import dataclasses
 import json
 import os
@@ -14,56 +13,15 @@ import lightning
 import numpy as np
 import pytest
 import torch
+from train_samples import CHANNELS, TINY, rows, train, weights, write_images
 
 from virtues_core.errors import CheckpointError, ConfigError, InputError
-from virtues_core.model import ModelConfig, load_checkpoint
+from virtues_core.model import load_checkpoint
 from virtues_core.read import write_ome_tiff
-from virtues_core.train import TrainConfig
 from virtues_core.train.callbacks import StateSaver
-from virtues_core.train.loop import TrainResult, accumulation, pretrain
+from virtues_core.train.config import accumulation
+from virtues_core.train.loop import TrainResult, pretrain
 from virtues_core.train.sources import sources_of_images
-
-CHANNELS = ("CD3_Er170", "CD8a_Dy162", "CD20_Dy161", "DNA1_Ir191", "131Xe_Xe131")
-TINY = TrainConfig(
-    model=ModelConfig(
-        model_dim=16, feedforward_dim=32, num_heads=2, encoder_pattern="hv", decoder_pattern="f"
-    ),
-    batch_size=4,
-    micro_batch_size=2,
-    max_steps=6,
-    precision="32-true",
-    learning_rate=3e-3,
-    checkpoint_every_steps=2,
-    validate_every_steps=3,
-    validation_crops=2,
-    accelerator="cpu",
-)
-
-
-def write_images(folder: Path, number: int = 2) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for i in range(number):
-        g = np.random.default_rng(i)
-        shared = g.gamma(2, 1, (18, 20)).repeat(8, 0).repeat(8, 1)
-        pixels = np.stack([g.poisson(shared * (c + 1)) for c in range(5)]).astype(np.uint16)
-        paths.append(folder / f"image{i}.ome.tiff")
-        write_ome_tiff(paths[-1], pixels, CHANNELS, (1.0, 1.0))
-    return paths
-
-
-def train(tmp_path: Path, name: str, config: TrainConfig = TINY, **options) -> TrainResult:
-    paths = sorted((tmp_path / "images").glob("*.tiff")) or write_images(tmp_path / "images")
-    return pretrain(config, sources_of_images(paths), tmp_path / name, quiet=True, **options)
-
-
-def weights(result: TrainResult) -> dict[str, torch.Tensor]:
-    return load_checkpoint(result.checkpoint).model.state_dict()
-
-
-def rows(run_dir: Path) -> list[dict[str, str]]:
-    with (run_dir / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def test_a_run_leaves_a_checkpoint_metrics_and_its_story(tmp_path: Path) -> None:
@@ -155,32 +113,6 @@ def test_the_clock_ends_a_run(tmp_path: Path) -> None:
     result = train(tmp_path, "run", config)
     assert result.finished
     assert 2.5 < 60 * float(rows(tmp_path / "run")[-1]["minutes"]) < 15
-
-
-def test_two_processes_give_what_one_gives(tmp_path: Path) -> None:
-    one = train(tmp_path, "one")
-    code = (
-        "from tests.core.test_train_loop import *; import pathlib, sys;"
-        "train(pathlib.Path(sys.argv[1]), 'two',"
-        " dataclasses.replace(TINY, devices=2, micro_batch_size=2))"
-    )
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    command = [*launcher, "--master-port=29517", "--no-python", sys.executable, "-c", code]
-    command.append(str(tmp_path))
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300,
-                          check=False)  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    # what the models say is compared, not their weights: a key's bias has no gradient but for
-    # rounding, which Adam makes as large as any other
-    g = torch.Generator().manual_seed(0)
-    image, embedding = torch.randn(3, 64, 64, generator=g), torch.randn(3, 640, generator=g)
-    said = [
-        load_checkpoint(folder).model([image], [embedding * 0.2]).reconstruction[0]
-        for folder in (one.checkpoint, tmp_path / "two" / "checkpoint")
-    ]
-    torch.testing.assert_close(said[1], said[0], rtol=1e-3, atol=1e-4)
 
 
 def test_patients_are_not_in_both_splits(tmp_path: Path) -> None:

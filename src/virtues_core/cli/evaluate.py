@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ProbeReport,
         ReconstructionReport,
     )
+    from virtues_core.model.split import Split
 
 _Label = Annotated[str, typer.Option("--label", help="Column of metadata/cells.parquet.")]
 _Out = Annotated[Path, typer.Option("--json", help="The JSON file to write.")]
@@ -121,6 +122,7 @@ def cells(
         encoders,
         test_fraction=test_fraction,
         least_cells=chosen.least,
+        trained=chosen.trained,
         seed=seed,
     )
     _write_probes(report, label, level, out)
@@ -240,6 +242,14 @@ class _Encoders:
         from virtues_core.evaluate.labelled import LEAST_NICHES
 
         return LEAST_CELLS if self.level == "cell" else LEAST_NICHES
+
+    @property
+    def trained(self) -> "Split | None":
+        """Whom the checkpoint was trained on."""
+        from virtues_core.model.checkpoint import weights_of
+        from virtues_core.model.split import SPLIT_FILE, Split
+
+        return Split.load(weights_of(self.checkpoint).with_name(SPLIT_FILE))
 
     def made(self, camae: Path | None, kronos: Path | None, resnet: str = "") -> "list[Encoder]":
         """Open the encoders that are asked for, in the order of the table's columns."""

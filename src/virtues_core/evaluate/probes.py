@@ -20,6 +20,7 @@ from virtues_core.errors import InputError, MarkerError
 from virtues_core.evaluate.bootstrap import LEAST_PATIENTS, F1Intervals, bootstrap_f1
 from virtues_core.evaluate.encoders import Encoder
 from virtues_core.evaluate.labelled import LabelledTissue
+from virtues_core.model.split import Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +76,9 @@ class _Rows:
     """(N,)."""
     split: Labels
     """(N,) train, test, or empty."""
+    trained: Labels
+    """(N,) train or validation, where the checkpoint says in which part its training had the
+    patient; else empty."""
 
 
 def evaluate_cells(
@@ -83,9 +87,13 @@ def evaluate_cells(
     *,
     test_fraction: float = 0.2,
     least_cells: int = LEAST_CELLS,
+    trained: Split | None = None,
     seed: int = 0,
 ) -> ProbeReport:
     """Train and test a linear probe on the labels of one cohort.
+
+    It is tested on the patients that the cohort's own split keeps for it; without one on those
+    that the checkpoint's training kept out; else on patients drawn at random.
 
     Parameters
     ----------
@@ -97,6 +105,8 @@ def evaluate_cells(
         Share of the patients to test on, where the cohort has no split of its own.
     least_cells
         Classes with fewer labelled cells are left out.
+    trained
+        Whom the checkpoint was trained on: a patient tested on who is among them is told of.
     seed
         Draws the patients.
 
@@ -105,7 +115,7 @@ def evaluate_cells(
     InputError
         Fewer than two patients, or fewer than two classes that can be used.
     """
-    rows = _rows(cohort)
+    rows = _rows(cohort, trained)
     used, notes = usable(rows.labels, rows.labels != "", "the labels", least_cells)
     test, split = _parted(rows, test_fraction, seed)
     train = used & ~test
@@ -116,6 +126,12 @@ def evaluate_cells(
             "more of the cohort."
         )
         raise InputError(message)
+    known = np.unique(rows.patients[test & (rows.trained == "train")])
+    if len(known):
+        notes.append(
+            f"the checkpoint was trained on images of {len(known)} of the "
+            f"{len(np.unique(rows.patients[test]))} patients tested on: its tokens know them"
+        )
     tested = _Tested(rows.labels[test], rows.patients[test], seed)
     for encoder in encoders:
         features = _features(encoder, cohort, rows)
@@ -206,9 +222,9 @@ def _shared(cohorts: Sequence[Iterable[LabelledTissue]]) -> tuple[str, ...]:
     return tuple(sorted(shared))
 
 
-def _rows(cohort: Iterable[LabelledTissue]) -> _Rows:
+def _rows(cohort: Iterable[LabelledTissue], trained: Split | None = None) -> _Rows:
     """List the labelled cells that are in the masks."""
-    ids, labels, patients, split = [], [], [], []
+    ids, labels, patients, split, parts = [], [], [], [], []
     for tissue in cohort:
         present = np.unique(tissue.cell_mask).tolist()
         own = [cell for cell in present if cell in tissue.labels]
@@ -216,18 +232,28 @@ def _rows(cohort: Iterable[LabelledTissue]) -> _Rows:
         labels += [tissue.labels[cell] for cell in own]
         patients += [tissue.patient] * len(own)
         split += [tissue.split or ""] * len(own)
+        parts += [_part(tissue, trained)] * len(own)
     if not labels:
         message = "expected labelled cells that are in the masks, found none. Check the cell_ids."
         raise InputError(message)
-    texts = (np.array(column, dtype=str) for column in (labels, patients, split))
+    texts = (np.array(column, dtype=str) for column in (labels, patients, split, parts))
     return _Rows(tuple(ids), *texts)
 
 
+def _part(tissue: LabelledTissue, trained: Split | None) -> str:
+    if trained is None:
+        return ""
+    part = trained.part(tissue.dataset, tissue.patient) or trained.part_of_image(tissue.image)
+    return part or ""
+
+
 def _parted(rows: _Rows, fraction: float, seed: int) -> tuple[NDArray[np.bool_], str]:
-    """Say which rows are to test on: as the cohort says, or patients drawn at random."""
+    """Say which rows are to test on: as the cohort or the checkpoint's training had it."""
     if {"train", "test"} <= set(rows.split.tolist()):
         if not set(rows.patients[rows.split == "test"]) & set(rows.patients[rows.split == "train"]):
             return rows.split == "test", "the cohort's own"
+    if {"train", "validation"} <= set(rows.trained.tolist()):
+        return rows.trained == "validation", "as the checkpoint was trained"
     return classify.kept_out(rows.patients.tolist(), fraction, seed=seed), "patients at random"
 
 

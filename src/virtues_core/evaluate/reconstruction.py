@@ -149,6 +149,7 @@ def evaluate_reconstruction(
     cohort, notes = _cohort(prepared, fit, checkpoint)
     runner = Runner(checkpoint, batch_size=batch_size, cancelled=cancelled)
     warnings = [f"{image.name}: {text}" for image in prepared for text in image.warnings]
+    warnings += _seen_before(images, checkpoint)
     evaluation = _Evaluation(checkpoint, runner, prepared, cohort, repeats=repeats, seed=seed)
     return ReconstructionReport(
         strategies={strategy: evaluation.run(strategy) for strategy in chosen},
@@ -156,6 +157,17 @@ def evaluate_reconstruction(
         fit_images=tuple(other.name for other in cohort),
         warnings=tuple(dict.fromkeys(warnings + notes)),
     )
+
+
+def _seen_before(images: Sequence[MultiplexImage], checkpoint: Checkpoint) -> list[str]:
+    """Say which images the checkpoint was trained on: scores on them promise too much."""
+    if checkpoint.split is None:
+        return []
+    return [
+        f"{image.name}: the checkpoint was trained on this image; scores on unseen ones are lower"
+        for image in images
+        if checkpoint.split.part_of_image(image) == "train"
+    ]
 
 
 def _cohort(

@@ -6,6 +6,7 @@
     model.safetensors      weights
     markers.safetensors    marker key → embedding
     statistics.parquet     dataset, channel, key, mean, std
+    split.json             digests of the patients and images trained on, and kept out
     calibration.json       how wide an 80 % interval must be, by masking strategy
     README.md              the model card
     segmentation-head.safetensors   where it has one
@@ -27,6 +28,7 @@ from virtues_core.errors import CheckpointError
 from virtues_core.files import replacing
 from virtues_core.markers import MarkerEmbeddings
 from virtues_core.model.config import ModelConfig
+from virtues_core.model.split import SPLIT_FILE, Split
 from virtues_core.model.strict import load_strictly
 from virtues_core.model.virtues import VirTues
 from virtues_core.preprocess import Statistics
@@ -60,6 +62,8 @@ class Checkpoint:
     """How its intervals are scaled; see ``infer/uncertainty.py``."""
     card: str = ""
     """The model card, Markdown."""
+    split: Split | None = None
+    """Whom it was trained on; None where unknown."""
     folder: Path | None = None
     """Where it was opened from."""
 
@@ -92,8 +96,7 @@ def load_checkpoint(
         Nothing is there, a key is missing or left over, a shape differs, the file is truncated,
         or it is a pickle of more than tensors (which is never unpickled).
     """
-    path = _locate(source)
-    weights = path if path.is_file() else path / WEIGHTS
+    weights = weights_of(source)
     folder = weights.parent
     described = _read_config(folder / "config.json")
     config = ModelConfig.from_dict(described.get("model", {}))
@@ -125,6 +128,7 @@ def load_checkpoint(
         calibration=_read_json(folder / "calibration.json"),
         card=card.read_text(encoding="utf-8") if card.is_file() else "",
         folder=folder,
+        split=Split.load(folder / SPLIT_FILE),
     )
 
 
@@ -155,6 +159,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
             checkpoint.embeddings.save(new / "markers.safetensors")
         if checkpoint.statistics:
             _statistics_table(checkpoint.statistics).to_parquet(new / "statistics.parquet")
+        if checkpoint.split is not None:
+            checkpoint.split.save(new / SPLIT_FILE)
         if checkpoint.calibration is not None:
             (new / "calibration.json").write_text(
                 json.dumps(checkpoint.calibration, indent=1), encoding="utf-8"
@@ -163,6 +169,23 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         head = None if checkpoint.folder is None else checkpoint.folder / HEAD_FILE
         if head is not None and head.is_file():
             shutil.copyfile(head, new / HEAD_FILE)
+
+
+def weights_of(source: str | Path) -> Path:
+    """Find the weights file of a checkpoint; what belongs to it lies beside it.
+
+    Parameters
+    ----------
+    source
+        As `load_checkpoint` takes it.
+
+    Raises
+    ------
+    CheckpointError
+        Nothing is there.
+    """
+    path = _locate(source)
+    return path if path.is_file() else path / WEIGHTS
 
 
 def _locate(source: str | Path) -> Path:

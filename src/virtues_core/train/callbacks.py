@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from virtues_core.files import replacing
 from virtues_core.run_dir import StatusWriter
+from virtues_core.train.memory import is_out_of_memory
 from virtues_core.train.module import Pretraining
 
 COLUMNS = (
@@ -45,6 +47,23 @@ class StateSaver(Callback):
             trainer.save_checkpoint(self.path)
         self._saved = trainer.global_step
 
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
+    ) -> None:
+        """Save where memory ran out between two updates, so that no step is lost."""
+        whole = isinstance(pl_module, Pretraining) and not pl_module.updating
+        if not whole or trainer.world_size > 1 or not is_out_of_memory(exception):
+            return
+        pl_module.zero_grad(set_to_none=True)
+        try:
+            self.save(trainer)
+        except (RuntimeError, MemoryError) as error:  # the run goes on from the last state then
+            if not is_out_of_memory(error):
+                raise
+
 
 class Clock(Callback):
     """End the run when its minutes are over."""
@@ -65,9 +84,11 @@ class Clock(Callback):
         batch_idx: int,
     ) -> None:
         """Stop when the limit is reached."""
-        if isinstance(pl_module, Pretraining) and pl_module.config.max_minutes is not None:
+        if not isinstance(pl_module, Pretraining) or pl_module.config.max_minutes is None:
+            return
+        if _stepped(trainer, batch_idx):
             over = pl_module.minutes >= pl_module.config.max_minutes
-            trainer.should_stop |= over and _stepped(trainer, batch_idx)
+            trainer.should_stop |= _any_process(trainer, over)
 
 
 def _stepped(trainer: lightning.Trainer, batch_idx: int) -> bool:
@@ -76,6 +97,11 @@ def _stepped(trainer: lightning.Trainer, batch_idx: int) -> bool:
     Half an accumulated batch would be lost, and the count of micro-batches be off, on resuming.
     """
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
+def _any_process(trainer: lightning.Trainer, yes: bool) -> bool:  # noqa: FBT001
+    """Ask all processes: they must stop after the same step."""
+    return bool(trainer.strategy.reduce_boolean_decision(yes, all=False))
 
 
 class StopOnSignal(Callback):
@@ -110,7 +136,9 @@ class StopOnSignal(Callback):
         batch_idx: int,
     ) -> None:
         """Stop where a signal has come."""
-        trainer.should_stop |= self.received is not None and _stepped(trainer, batch_idx)
+        if _stepped(trainer, batch_idx) and _any_process(trainer, self.received is not None):
+            self.received = self.received or "a signal to another process"
+            trainer.should_stop = True
 
     def _note(self, number: int, frame: object) -> None:
         self.received = signal.Signals(number).name
@@ -147,15 +175,20 @@ class MetricsFile(Callback):
     ) -> None:
         """Write a row every N optimiser steps."""
         self._samples += len(batch)
-        self._losses.append(float(outputs["loss"]))
+        # Lightning gives a micro-batch's share of the step's loss
+        self._losses.append(float(outputs["loss"]) * trainer.accumulate_grad_batches)
         step = trainer.global_step
         if step and step != self._written and step % self.every_steps == 0:
             self.write(trainer, pl_module)
         self._ended_batch = time.monotonic()
 
     def write(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Append a row and replace the status."""
-        if trainer.global_rank or not self._losses or not isinstance(pl_module, Pretraining):
+        """Append a row."""
+        if not self._losses or not isinstance(pl_module, Pretraining):
+            return
+        loss = trainer.strategy.reduce(torch.tensor(self._losses).mean(), reduce_op="mean")
+        if trainer.global_rank:
+            self._begin_row(trainer.global_step)
             return
         seconds = max(1e-9, time.monotonic() - self._since)
         step = trainer.global_step
@@ -164,7 +197,7 @@ class MetricsFile(Callback):
             "step": step,
             "samples": step * pl_module.config.batch_size,
             "minutes": round(pl_module.minutes, 3),
-            "loss": round(sum(self._losses) / len(self._losses), 6),
+            "loss": round(float(loss), 6),
             "val_loss": "" if value is None else round(float(value), 6),
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
             "crops_per_s": round(self._samples * trainer.world_size / seconds, 3),
@@ -181,6 +214,9 @@ class MetricsFile(Callback):
                 + f"  {row['crops_per_s']:.1f} crops/s  {row['minutes']:.1f} min",
                 flush=True,
             )
+        self._begin_row(step)
+
+    def _begin_row(self, step: int) -> None:
         self._written, self._since = step, time.monotonic()
         self._waiting, self._samples, self._losses = 0.0, 0, []
 
@@ -196,12 +232,16 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def truncate_rows(path: Path, step: int) -> None:
-    """Drop rows after ``step``: a resumed run writes them again."""
+    """Drop rows after ``step``, which a resumed run writes again, and a row cut short."""
     if not path.is_file():
         return
     with path.open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        rows = [row for row in csv.DictReader(file) if _whole(row) and int(row["step"]) <= step]
     with replacing(path) as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _whole(row: dict[str, str]) -> bool:
+    return set(row) == set(COLUMNS) and None not in row.values() and row["step"].isdecimal()

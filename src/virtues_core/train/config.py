@@ -1,6 +1,7 @@
 """Every number of a training run, with its default and its reason."""
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,8 +79,13 @@ class TrainConfig:
     """Minutes of training after which the run ends; the schedules then follow the clock."""
     batch_size: int = 512
     """Crops for one optimiser step, over all devices and accumulated micro-batches."""
-    micro_batch_size: int = 16
-    """Crops that go through the model at once on one device."""
+    micro_batch_size: int | Literal["auto"] = "auto"
+    """Crops that go through the model at once on one device. ``auto`` tries how many fit into its
+    memory; on several devices it is the largest divisor up to 16. Running out of memory halves it;
+    the batch of an optimiser step stays what it is."""
+    dataset_weights: Mapping[str, float] = field(default_factory=dict)
+    """How often crops are drawn from each dataset, by its name, relative to the others; none
+    draws them by the number of windows."""
     learning_rate: float = 2e-4
     """Peak of the learning rate."""
     final_learning_rate: float = 0.0
@@ -107,19 +113,26 @@ class TrainConfig:
     where there are fewer than five."""
     validation_crops: int = 16
     """Fixed crops that a validation looks at."""
+    reconstruct_every_steps: int = 200
+    """Steps between pictures of a fixed tile, painted back under the three maskings."""
     accelerator: str = "auto"
     """cpu, gpu, mps or auto."""
     devices: int = 1
     """Devices on each node."""
     nodes: int = 1
     """Nodes of a cluster."""
+    strategy: Literal["ddp", "fsdp"] = "ddp"
+    """How several devices share the work: ``ddp`` gives each the whole model; ``fsdp`` parts
+    weights, gradients and the optimiser's state among them, for larger models."""
 
     def __post_init__(self) -> None:
         least = {
             "crop_px": 8, "subimage_px": 8, "subimages_per_fit": 1, "epochs": 1, "batch_size": 1,
-            "micro_batch_size": 1, "checkpoint_every_steps": 1, "validate_every_steps": 1,
+            "checkpoint_every_steps": 1, "validate_every_steps": 1, "reconstruct_every_steps": 1,
             "devices": 1, "nodes": 1, "workers": 0, "validation_crops": 1,
         }  # fmt: skip
+        if self.micro_batch_size != "auto":
+            least["micro_batch_size"] = 1
         for name, low in least.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
@@ -129,6 +142,10 @@ class TrainConfig:
         if self.precision not in {"32-true", "16-mixed", "bf16-mixed"}:
             message = f"precision: expected 32-true, 16-mixed or bf16-mixed, got {self.precision!r}"
             raise ConfigError(message)
+        if self.strategy not in {"ddp", "fsdp"}:
+            message = f"strategy: expected ddp or fsdp, got {self.strategy!r}"
+            raise ConfigError(message)
+        self._check_weights()
         if self.crop_px % self.model.patch_size or self.crop_px > self.subimage_px:
             message = (
                 f"crop_px: expected a multiple of {self.model.patch_size} up to subimage_px "
@@ -156,19 +173,33 @@ class TrainConfig:
                 message = f"{name}: expected a number above 0 or nothing, got {value!r}"
                 raise ConfigError(message)
 
+    def _check_weights(self) -> None:
+        weights = self.dataset_weights
+        if not isinstance(weights, Mapping) or not all(
+            isinstance(name, str) and _is_number(weight) and 0 < weight < math.inf
+            for name, weight in weights.items()
+        ):
+            message = f"dataset_weights: expected a number above 0 for each name, got {weights!r}"
+            raise ConfigError(message)
+
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """Make a config from plain values, as a YAML file holds them; unknown names are refused."""
-        values = dict(values)
+    def from_dict(
+        cls, values: Mapping[str, Any], *, model: ModelConfig | None = None
+    ) -> "TrainConfig":
+        """Make a config from plain values, as a YAML file holds them; unknown names are refused.
+
+        ``model`` gives the sizes where the values name none.
+        """
+        values = ({} if model is None else {"model": model}) | dict(values)
         _refuse_unknown(cls, values, "")
-        model = values.get("model", {})
-        if isinstance(model, str):
-            if model not in PRESETS:
-                message = f"model: expected one of {', '.join(PRESETS)}, got {model!r}"
+        sizes = values.get("model", {})
+        if isinstance(sizes, str):
+            if sizes not in PRESETS:
+                message = f"model: expected one of {', '.join(PRESETS)}, got {sizes!r}"
                 raise ConfigError(message)
-            values["model"] = PRESETS[model]
-        elif isinstance(model, Mapping):
-            values["model"] = ModelConfig.from_dict(model)
+            values["model"] = PRESETS[sizes]
+        elif isinstance(sizes, Mapping):
+            values["model"] = ModelConfig.from_dict(sizes)
         masking = values.get("masking", {})
         if isinstance(masking, Mapping):
             _refuse_unknown(MaskingConfig, masking, "masking.")
@@ -176,8 +207,8 @@ class TrainConfig:
         return cls(**values)
 
     @classmethod
-    def from_yaml(cls, path: Path) -> "TrainConfig":
-        """Read a config file.
+    def from_yaml(cls, path: Path, *, model: ModelConfig | None = None) -> "TrainConfig":
+        """Read a config file; ``model`` gives the sizes where it names none.
 
         Raises
         ------
@@ -194,11 +225,32 @@ class TrainConfig:
         if not isinstance(values, dict):
             message = f"{path}: expected a table of settings, found {type(values).__name__}."
             raise ConfigError(message)
-        return cls.from_dict(values)
+        return cls.from_dict(values, model=model)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the settings as plain values, fit for YAML or JSON."""
         return dataclasses.asdict(self)
+
+
+def accumulation(config: TrainConfig) -> int:
+    """Micro-batches of an optimiser step.
+
+    Raises
+    ------
+    ConfigError
+        The effective batch is no multiple of what goes through at once.
+    """
+    if config.micro_batch_size == "auto":
+        message = "micro_batch_size: expected a number by now, got auto; see find_micro_batch"
+        raise ConfigError(message)
+    at_once = config.micro_batch_size * config.devices * config.nodes
+    if at_once > config.batch_size or config.batch_size % at_once:
+        message = (
+            f"batch_size: expected a multiple of micro_batch_size x devices x nodes ({at_once}), "
+            f"got {config.batch_size}"
+        )
+        raise ConfigError(message)
+    return config.batch_size // at_once
 
 
 def _is_number(value: object) -> bool:

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from virtues_core.errors import InputError
+from virtues_core.errors import ConfigError, InputError
 from virtues_core.markers import MarkerEmbeddings
+from virtues_core.model.split import Split
 from virtues_core.train.augment import random_turn
 from virtues_core.train.config import TrainConfig
 from virtues_core.train.masking import draw_mask
@@ -40,6 +41,8 @@ class TrainingImage:
     patient: str
     """Patient, or the image's name where that is unknown: splits are made by it."""
     dataset: str
+    channels: tuple[str, ...]
+    """Name of each channel."""
 
 
 class Sample(NamedTuple):
@@ -81,9 +84,11 @@ class CropDataset(Dataset[Sample]):
         self.images = tuple(images)
         self.config = config
         self.training = training
+        self._table = embeddings
         self._embeddings = [torch.from_numpy(embeddings.stack(i.keys)) for i in self.images]
         counts = [windows_of(image, config) for image in self.images]
         self._windows = np.repeat(np.arange(len(counts)), counts)
+        self._shares = self._drawn_shares(counts) if training and config.dataset_weights else None
 
     @property
     def epoch_length(self) -> int:
@@ -122,8 +127,38 @@ class CropDataset(Dataset[Sample]):
             tuple(decode.tolist()),
         )
 
+    def fixed(self) -> "CropDataset":
+        """Give fixed samples of the same images."""
+        return CropDataset(self.images, self._table, self.config, training=False)
+
+    def image_of(self, number: int) -> TrainingImage:
+        """Image that a sample is drawn from."""
+        return self.images[self._which(number)]
+
+    def _drawn_shares(self, counts: Sequence[int]) -> NDArray[np.float64]:
+        """Share of the samples that each image gets: its dataset's weight, by windows within it."""
+        weights = self.config.dataset_weights
+        names = sorted({image.dataset for image in self.images})
+        if sorted(weights) != names:
+            message = (
+                f"dataset_weights: expected a weight for each of {', '.join(names)}, got "
+                f"{', '.join(sorted(weights))}"
+            )
+            raise ConfigError(message)
+        windows = dict.fromkeys(names, 0)
+        for image, count in zip(self.images, counts, strict=True):
+            windows[image.dataset] += count
+        shares = [
+            weights[image.dataset] * count / windows[image.dataset]
+            for image, count in zip(self.images, counts, strict=True)
+        ]
+        return np.array(shares) / sum(shares)
+
     def _which(self, number: int) -> int:
-        """Image of a sample: epochs are shuffled passes over the windows."""
+        """Image of a sample: by the datasets' weights; else epochs are shuffled passes."""
+        if self._shares is not None:
+            generator = np.random.default_rng((self.config.seed, number, 4))
+            return int(generator.choice(len(self.images), p=self._shares))
         epoch, place = divmod(number, len(self._windows))
         order = np.random.default_rng((self.config.seed, epoch, 1)).permutation(self._windows)
         return int(order[place])
@@ -163,13 +198,18 @@ def windows_of(image: TrainingImage, config: TrainConfig) -> int:
     InputError
         The image is smaller than a crop.
     """
-    if min(image.tissue.shape) < config.crop_px:
+    return window_count(image.name, image.tissue.shape, config)
+
+
+def window_count(name: str, shape: tuple[int, ...], config: TrainConfig) -> int:
+    """Give the same for an image of this name and shape (Y, X), px."""
+    if min(shape) < config.crop_px:
         message = (
-            f"{image.name}: expected at least {config.crop_px} x {config.crop_px} px, found "
-            f"{image.tissue.shape[0]} x {image.tissue.shape[1]}. Leave it out."
+            f"{name}: expected at least {config.crop_px} x {config.crop_px} px, found "
+            f"{shape[0]} x {shape[1]}. Leave it out."
         )
         raise InputError(message)
-    fit = math.prod(max(1, side // config.subimage_px) for side in image.tissue.shape)
+    fit = math.prod(max(1, side // config.subimage_px) for side in shape)
     return int(fit) * config.subimages_per_fit
 
 
@@ -195,17 +235,26 @@ def draw_window(
 
 
 def split_by_patient(
-    images: Sequence[TrainingImage], fraction: float, seed: int
+    images: Sequence[TrainingImage], fraction: float, seed: int, before: Split | None = None
 ) -> tuple[list[TrainingImage], list[TrainingImage]]:
     """Split images into training and validation so that no patient is in both.
 
-    Fewer than five patients are not split: all of them train.
+    Patients of an earlier split stay where they were. Of the others a fraction is kept out, or
+    none where they are fewer than five.
     """
     patients = sorted({(image.dataset, image.patient) for image in images})
-    if len(patients) < 5 or fraction == 0:
-        return list(images), []
-    order = np.random.default_rng((seed, 2)).permutation(len(patients))
-    held = {patients[i] for i in order[: max(1, round(fraction * len(patients)))]}
+    parts = {patient: before.part(*patient) if before else None for patient in patients}
+    fresh = [patient for patient in patients if parts[patient] is None]
+    held = {patient for patient in patients if parts[patient] == "validation"}
+    if len(fresh) >= 5 and fraction:
+        order = np.random.default_rng((seed, 2)).permutation(len(fresh))
+        held |= {fresh[i] for i in order[: max(1, round(fraction * len(fresh)))]}
+    if len(held) == len(patients):
+        message = (
+            "expected a patient to train on, found only patients that the checkpoint to start from "
+            "keeps out of training. Give other images."
+        )
+        raise InputError(message)
     validation = [i for i in images if (i.dataset, i.patient) in held]
     training = [i for i in images if (i.dataset, i.patient) not in held]
     return training, validation

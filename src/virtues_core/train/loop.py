@@ -1,46 +1,45 @@
 """A pretraining from start to checkpoint: prepare, train, save; or go on where it stopped."""
 
-import dataclasses
-import json
-import logging
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from torch.utils.data import DataLoader
+from torch import Tensor
 
-from virtues_core import __version__
-from virtues_core.errors import CheckpointError, ConfigError, VirtuesError
+from virtues_core.errors import ConfigError, DeviceError, VirtuesError
 from virtues_core.image import MultiplexImage
 from virtues_core.markers import MarkerEmbeddings
 from virtues_core.model import Checkpoint, VirTues, save_checkpoint
-from virtues_core.run_dir import RUN, first_process, read_json, run_status, update_run, versions
-from virtues_core.train.callbacks import (
-    Clock,
-    MetricsFile,
-    StateSaver,
-    StopOnSignal,
-    truncate_rows,
-)
+from virtues_core.model.split import SPLIT_FILE, Split
+from virtues_core.run_dir import ARTIFACTS, METRICS, run_status
+from virtues_core.train.callbacks import Clock, MetricsFile, StateSaver, StopOnSignal, truncate_rows
 from virtues_core.train.config import TrainConfig
-from virtues_core.train.dataset import (
-    CropDataset,
-    NumberSampler,
-    Sample,
-    split_by_patient,
+from virtues_core.train.dataset import CropDataset, split_by_patient
+from virtues_core.train.memory import (
+    StepCost,
+    find_micro_batch,
+    is_out_of_memory,
+    release_memory,
+    smaller,
 )
 from virtues_core.train.module import Pretraining
+from virtues_core.train.record import (
+    STATE,
+    card,
+    known_micro_batch,
+    saved_steps,
+    start_or_resume,
+    write_micro_batch,
+    write_run,
+)
 from virtues_core.train.sources import Source, TrainingData, embeddings_for, prepare
+from virtues_core.train.trainer import make_loaders, make_trainer, quiet_lightning, steps_of
+from virtues_core.train.watching import BestCheckpoint, Reconstructions, whole_weights
 
-STATE = Path("checkpoints") / "last.ckpt"
-_FOREVER = 1 << 30
+BEST = Path("checkpoints") / "best"
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,54 @@ class TrainResult:
     """Marker keys that were trained with a stand-in instead of a protein's embedding."""
     held_out: tuple[MultiplexImage, ...]
     """Images of the patients that were kept out of training."""
+    best: Path | None = None
+    """The checkpoint with the lowest validation loss; None where no patient was kept out."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What stays the same however often a run is taken up again."""
+
+    config: TrainConfig
+    run_dir: Path
+    data: TrainingData
+    table: MarkerEmbeddings
+    train_set: CropDataset
+    held_out: CropDataset
+    split: Split
+    start: Checkpoint | None
+    quiet: bool
+
+    def module(self, config: TrainConfig) -> Pretraining:
+        """Make the model as it is before the first step."""
+        torch.manual_seed(config.seed)
+        model = VirTues(config.model)
+        if self.start is not None:
+            model.load_state_dict(self.start.model.state_dict())
+        return Pretraining(config, model, steps_of(config, self.train_set))
+
+    def save(
+        self, folder: Path, weights: dict[str, Tensor], steps: int, val_loss: float | None = None
+    ) -> None:
+        """Write a checkpoint with these weights."""
+        model = VirTues(self.config.model)
+        model.load_state_dict(weights)
+        keys = self.data.keys
+        known = {key: self.table[key] for key in keys}
+        save_checkpoint(
+            Checkpoint(
+                model=model.eval(),
+                config=self.config.model,
+                embeddings=MarkerEmbeddings(
+                    known, stand_ins=self.table.stand_ins, origin=self.table.origin
+                ),
+                statistics=self.data.statistics,
+                trained_keys=keys,
+                split=self.split,
+                card=card(self.config, self.data, self.table, steps, self.start, val_loss),
+            ),
+            folder,
+        )
 
 
 def pretrain(
@@ -65,10 +112,15 @@ def pretrain(
     run_dir: Path,
     *,
     embeddings: MarkerEmbeddings | None = None,
+    start: Checkpoint | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> TrainResult:
     """Train a model and leave it in ``run_dir/checkpoint``.
+
+    ``checkpoints/last.ckpt`` holds the state to resume from, ``checkpoints/best`` the checkpoint
+    with the lowest validation loss, ``artifacts`` pictures of a fixed tile, ``split.json`` digests
+    of who was trained on and who was kept out (also in each checkpoint).
 
     Source: the paper, Methods, "VirTues pretraining".
 
@@ -82,75 +134,170 @@ def pretrain(
         A new folder, or that of the run to resume.
     embeddings
         Marker embeddings; keys without one get a stand-in, which the result lists.
+    start
+        A checkpoint to start from (fine-tuning): its weights, its embeddings of the markers that
+        it knows, and its split, so that nobody it was trained on is kept out now.
     resume
-        Go on from ``checkpoints/last.ckpt`` with the same data and recipe.
+        Go on from ``checkpoints/last.ckpt`` with the same data and recipe; anew where no state had
+        been saved.
     quiet
-        Print nothing.
+        Print nothing but what must be known.
 
     Raises
     ------
-    ConfigError, InputError, MarkerError, CheckpointError
+    ConfigError, InputError, MarkerError, CheckpointError, RunError
         What to mend is in the text.
+    DeviceError
+        Not even a single crop fits into the device's memory.
+    VirtuesError
+        The disk is full; the last saved state is whole.
     """
     run_dir = Path(run_dir)
-    done = _check_run_dir(run_dir, config, resume=resume)
+    _check_start(config, start)
+    done = start_or_resume(run_dir, config, start, resume=resume)
     with run_status(run_dir) as status:
-        result, signal = _train(config, sources, run_dir, embeddings, done, quiet=quiet)
+        run, stand_ins, held = _prepared(config, sources, run_dir, embeddings, start, quiet=quiet)
+        trainer, signal = _fit(run, done)
+        steps = trainer.global_step
+        weights = whole_weights(trainer)
+        if trainer.is_global_zero:
+            run.save(run_dir / "checkpoint", weights, steps)
         if signal is not None:
             status.end("stopped", f"stopped by {signal}; resume goes on")
-    return result
+    return TrainResult(
+        checkpoint=run_dir / "checkpoint",
+        steps=steps,
+        finished=signal is None,
+        stand_ins=stand_ins,
+        held_out=held,
+        best=run_dir / BEST if (run_dir / BEST).is_dir() else None,
+    )
 
 
-def _train(
+def _check_start(config: TrainConfig, start: Checkpoint | None) -> None:
+    """Refuse to start from a model of another size."""
+    if start is None or start.config == config.model:
+        return
+    here, there = config.model.to_dict(), start.config.to_dict()
+    unlike = ", ".join(f"{n} {there[n]} (here {here[n]})" for n in here if here[n] != there[n])
+    message = (
+        f"model: expected the sizes of the checkpoint to start from, which has {unlike}. Leave "
+        "model out of the settings, or start from another checkpoint."
+    )
+    raise ConfigError(message)
+
+
+def _prepared(
     config: TrainConfig,
     sources: Sequence[Source],
     run_dir: Path,
     embeddings: MarkerEmbeddings | None,
-    done: int | None,
+    start: Checkpoint | None,
     *,
     quiet: bool,
-) -> tuple[TrainResult, str | None]:
-    """Train from ``done`` steps on; the signal that ended it is named beside the result."""
+) -> tuple[_Run, tuple[str, ...], tuple[MultiplexImage, ...]]:
+    """Read, normalise and split; give also the stand-ins and the images kept out."""
     data = prepare(sources, run_dir / "cache")
-    table, stand_ins = embeddings_for(data.keys, embeddings, config.model.marker_embedding_dim)
-    training, validation = split_by_patient(data.images, config.validation_fraction, config.seed)
-    _write_run(run_dir, config, training=training, validation=validation, stand_ins=stand_ins)
-    torch.manual_seed(config.seed)
+    known = embeddings
+    if start is not None:  # its weights were trained with its own
+        known = start.embeddings if embeddings is None else start.embeddings.merge(embeddings)
+    table, stand_ins = embeddings_for(data.keys, known, config.model.marker_embedding_dim)
+    before = Split.load(run_dir / SPLIT_FILE) or (start.split if start is not None else None)
+    training, validation = split_by_patient(
+        data.images, config.validation_fraction, config.seed, before
+    )
+    held = {(image.dataset, image.patient) for image in validation}
+    members = [(source.dataset, source.patient, source.image) for source in sources]
+    unseen = [member for member in members if member[:2] in held]
+    split = Split.of([member for member in members if member[:2] not in held], unseen)
+    split = split if before is None else before.merge(split)
     train_set = CropDataset(training, table, config)
     held_out = CropDataset(validation, table, config, training=False)
-    module = Pretraining(config, VirTues(config.model), _steps(config, train_set))
-    trainer, signal = _fit(module, train_set, held_out, run_dir, done, quiet=quiet)
-    if trainer.is_global_zero:
-        save_checkpoint(_checkpoint(module, data, table, trainer.global_step),
-                        run_dir / "checkpoint")  # fmt: skip
-    held = {(image.dataset, image.patient) for image in validation}
-    result = TrainResult(
-        checkpoint=run_dir / "checkpoint",
-        steps=trainer.global_step,
-        finished=signal is None,
-        stand_ins=stand_ins,
-        held_out=tuple(s.image for s in sources if (s.dataset, s.patient) in held),
+    if config.micro_batch_size == "auto":
+        size = known_micro_batch(run_dir) or _found(config, data, quiet=quiet)
+        config = replace(config, micro_batch_size=size)
+    write_run(run_dir, config, training, validation, stand_ins, start)
+    split.save(run_dir / SPLIT_FILE)
+    run = _Run(config, run_dir, data, table, train_set, held_out, split, start, quiet)
+    return run, stand_ins, tuple(image for _, _, image in unseen)
+
+
+def _found(config: TrainConfig, data: TrainingData, *, quiet: bool) -> int:
+    """Try how many crops of the widest panel fit at once."""
+
+    def say(cost: StepCost) -> None:
+        gib = cost.peak_bytes / 2**30
+        print(f"{cost.micro_batch_size} crops at once: {gib:.2f} GiB, {cost.seconds:.2f} s a step")
+
+    markers = max(len(image.keys) for image in data.images)
+    return find_micro_batch(config, markers, on_try=None if quiet else say)
+
+
+def _fit(run: _Run, done: int | None) -> tuple[lightning.Trainer, str | None]:
+    """Train to the end or to a signal; where memory runs out, go on with fewer crops at once."""
+    config = run.config
+    while True:
+        try:
+            return _attempt(run, config, done)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            before, config = config, _after_exhaustion(config)
+        except (OSError, VirtuesError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            if not isinstance(cause, OSError):
+                raise
+            raise VirtuesError(_unwritable(run.run_dir, cause)) from error
+        release_memory()  # here, for the error held on to what was computed
+        done = saved_steps(run.run_dir)
+        write_micro_batch(run.run_dir, int(config.micro_batch_size))
+        print(
+            f"out of memory with {before.micro_batch_size} crops at once: going on from step "
+            f"{done or 0} with {config.micro_batch_size}; a step still takes {config.batch_size}",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def _after_exhaustion(config: TrainConfig) -> TrainConfig:
+    if config.devices * config.nodes == 1:
+        return smaller(config)
+    message = (  # the other processes cannot know, and would wait for this one
+        f"out of memory with micro_batch_size {config.micro_batch_size} on one of several devices. "
+        "Set a smaller one and --resume: the batch of a step stays what it is."
     )
-    return result, signal
+    raise DeviceError(message)
 
 
-def _fit(
-    module: Pretraining,
-    train_set: CropDataset,
-    held_out: CropDataset,
-    run_dir: Path,
-    done: int | None,
-    *,
-    quiet: bool,
+def _unwritable(run_dir: Path, error: OSError) -> str:
+    steps = saved_steps(run_dir)
+    kept = "no state was saved yet" if steps is None else f"the state of step {steps} is whole"
+    return (
+        f"could not write to {str(run_dir)!r}: {error.strerror or error}; {kept}. Free some space "
+        "there, then go on by --resume."
+    )
+
+
+def _attempt(
+    run: _Run, config: TrainConfig, done: int | None
 ) -> tuple[lightning.Trainer, str | None]:
-    """Train to the end, or to a signal, which is named then; ``done`` steps were done before."""
-    config = module.config
-    signals, metrics = StopOnSignal(), MetricsFile(run_dir, quiet=quiet)
+    """Train from where ``done`` steps were done before; name the signal that ended it."""
+    run_dir, module = run.run_dir, run.module(config)
+    signals, metrics = StopOnSignal(), MetricsFile(run_dir, quiet=run.quiet)
     saver = StateSaver(run_dir / STATE, config.checkpoint_every_steps)
-    with _quiet_lightning():
-        trainer = _trainer(config, run_dir, module.steps, [Clock(), signals, metrics, saver])
-        truncate_rows(run_dir / "metrics.csv", done or 0)
-        loaders = _loaders(config, train_set, held_out, done or 0, trainer)
+    shown = run.held_out if run.held_out.images else run.train_set.fixed()
+    callbacks = [
+        Clock(),
+        signals,
+        metrics,
+        BestCheckpoint(run_dir / BEST, run.save),
+        Reconstructions(run_dir / ARTIFACTS, shown, config.reconstruct_every_steps),
+        saver,
+    ]
+    with quiet_lightning():
+        trainer = make_trainer(config, run_dir, module.steps, callbacks)
+        truncate_rows(run_dir / METRICS, done or 0)
+        loaders = make_loaders(config, run.train_set, run.held_out, done or 0, trainer)
         trainer.fit(
             module,
             loaders[0],
@@ -161,220 +308,3 @@ def _fit(
         saver.save(trainer)
         metrics.write(trainer, module)
     return trainer, signals.received
-
-
-def _checkpoint(
-    module: Pretraining, data: TrainingData, table: MarkerEmbeddings, steps: int
-) -> Checkpoint:
-    config = module.config
-    kept = {key: table[key] for key in data.keys}
-    return Checkpoint(
-        model=module.model.eval(),
-        config=config.model,
-        embeddings=MarkerEmbeddings(kept, stand_ins=table.stand_ins, origin=table.origin),
-        statistics=data.statistics,
-        trained_keys=data.keys,
-        card=_card(config, data_names=sorted({i.dataset for i in data.images}),
-                   images=len(data.images), steps=steps,
-                   stand_ins=tuple(key for key in data.keys if key in table.stand_ins)),
-    )  # fmt: skip
-
-
-def _steps(config: TrainConfig, train_set: CropDataset) -> int | None:
-    if config.max_steps is not None:
-        return config.max_steps
-    if config.max_minutes is not None:
-        return None
-    return max(1, config.epochs * train_set.epoch_length // config.batch_size)
-
-
-def accumulation(config: TrainConfig) -> int:
-    """Micro-batches of an optimiser step.
-
-    Raises
-    ------
-    ConfigError
-        The effective batch is no multiple of what goes through at once.
-    """
-    at_once = config.micro_batch_size * config.devices * config.nodes
-    if at_once > config.batch_size or config.batch_size % at_once:
-        message = (
-            f"batch_size: expected a multiple of micro_batch_size x devices x nodes ({at_once}), "
-            f"got {config.batch_size}"
-        )
-        raise ConfigError(message)
-    return config.batch_size // at_once
-
-
-def _check_run_dir(run_dir: Path, config: TrainConfig, *, resume: bool) -> int | None:
-    """Give the steps done of the run to resume; refuse to mix two runs in one folder."""
-    state = run_dir / STATE
-    if not resume:
-        if state.exists() or (run_dir / "checkpoint").exists():
-            message = (
-                f"{run_dir} holds a run already. Choose another folder, or go on with it "
-                "by --resume."
-            )
-            raise ConfigError(message)
-        return None
-    if not (run_dir / RUN).is_file():
-        message = f"nothing to resume: expected {state}. Start without --resume."
-        raise CheckpointError(message)
-    before = read_json(run_dir / RUN).get("config", {})
-    now = json.loads(json.dumps(config.to_dict()))
-    free = {"max_steps", "max_minutes", "epochs", "workers", "accelerator", "devices", "nodes",
-            "checkpoint_every_steps", "validate_every_steps", "micro_batch_size"}  # fmt: skip
-    changed = sorted(name for name in now if name not in free and now[name] != before.get(name))
-    if before and changed:
-        message = (
-            f"cannot resume with another {', '.join(changed)}: "
-            f"the run in {run_dir} was started with other values. Leave them as they were."
-        )
-        raise ConfigError(message)
-    if not state.is_file():
-        print(f"{run_dir}: ended before its first saved state, so it starts anew", file=sys.stderr)
-        return None
-    try:
-        loaded = torch.load(state, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        message = f"{state} is damaged ({error}); start the run anew."
-        raise CheckpointError(message) from error
-    return int(loaded["global_step"])
-
-
-def _write_run(run_dir: Path, config: TrainConfig, **asked: Any) -> None:
-    if not first_process():
-        return
-    update_run(
-        run_dir,
-        command="pretrain",
-        config=config.to_dict(),
-        images={
-            split: [{"name": i.name, "patient": i.patient, "dataset": i.dataset} for i in images]
-            for split, images in (("train", asked["training"]), ("validation", asked["validation"]))
-        },
-        stand_ins=list(asked["stand_ins"]),
-        versions=versions() | {"lightning": lightning.__version__},
-    )
-
-
-def _trainer(
-    config: TrainConfig, run_dir: Path, steps: int | None, callbacks: list[Any]
-) -> lightning.Trainer:
-    on_cpu = config.accelerator == "cpu" or (
-        config.accelerator == "auto" and not torch.cuda.is_available()
-        and not torch.backends.mps.is_available()
-    )  # fmt: skip
-    precision = config.precision
-    if on_cpu and precision == "16-mixed":
-        precision = "bf16-mixed"
-    many = config.devices * config.nodes > 1
-    try:
-        return lightning.Trainer(
-            accelerator="cpu" if on_cpu else config.accelerator,
-            devices=config.devices,
-            num_nodes=config.nodes,
-            strategy="ddp" if many else "auto",
-            precision=precision,
-            max_steps=steps or _FOREVER,
-            max_epochs=-1,
-            accumulate_grad_batches=accumulation(config),
-            gradient_clip_val=config.gradient_norm,
-            val_check_interval=config.validate_every_steps * accumulation(config),
-            check_val_every_n_epoch=None,
-            num_sanity_val_steps=0,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            log_every_n_steps=1,
-            logger=TensorBoardLogger(run_dir, name="", version="tensorboard"),
-            callbacks=callbacks,
-        )
-    except (
-        RuntimeError,
-        ValueError,
-        lightning.fabric.utilities.exceptions.MisconfigurationException,
-    ) as error:
-        message = (
-            f"cannot train with accelerator {config.accelerator!r} x {config.devices}: {error}"
-        )
-        raise VirtuesError(message) from error
-
-
-def _loaders(
-    config: TrainConfig,
-    train_set: CropDataset,
-    validation_set: CropDataset,
-    done: int,
-    trainer: lightning.Trainer,
-) -> list[DataLoader[Sample]]:
-    steps = config.max_steps or _steps(config, train_set) or _FOREVER
-    sampler = NumberSampler(
-        done * config.batch_size,
-        steps * config.batch_size,
-        rank=trainer.global_rank,
-        world=trainer.world_size,
-    )
-    loader: DataLoader[Sample] = DataLoader(
-        train_set,
-        batch_size=config.micro_batch_size,
-        sampler=sampler,
-        num_workers=config.workers,
-        collate_fn=list,
-        drop_last=True,
-        persistent_workers=config.workers > 0,
-        multiprocessing_context="spawn" if config.workers else None,
-    )
-    if not validation_set.images:
-        return [loader]
-    check: DataLoader[Sample] = DataLoader(
-        validation_set, batch_size=config.micro_batch_size, collate_fn=list
-    )
-    return [loader, check]
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence what Lightning says of choices made here on purpose, and its advertisements."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for text in (
-                ".*does not have many workers.*",
-                ".*have no `val_dataloader`.*",
-                ".*resuming from a checkpoint that ended before the epoch ended.*",
-                ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-                ".*`weights_only` was not set.*",
-            ):
-                warnings.filterwarnings("ignore", text)
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _card(
-    config: TrainConfig, *, data_names: list[str], images: int, steps: int,
-    stand_ins: tuple[str, ...],
-) -> str:  # fmt: skip
-    lines = [
-        "# VirTues checkpoint",
-        "",
-        f"Trained by `virtues pretrain` (napari-virtues {__version__}): {steps} steps of "
-        f"{config.batch_size} crops of {config.crop_px} px from {images} images "
-        f"({', '.join(data_names)}).",
-        "",
-        f"Model: {json.dumps(dataclasses.asdict(config.model))}",
-        "",
-        f"Masking: {json.dumps(dataclasses.asdict(config.masking))}",
-    ]
-    if stand_ins:
-        lines += [
-            "",
-            f"{len(stand_ins)} markers were trained with a stand-in instead of the protein's "
-            f"ESM-2 embedding: {', '.join(stand_ins)}. The model knows them by name only; it "
-            "cannot infer anything about a protein that it never saw.",
-        ]
-    return "\n".join(lines) + "\n"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from virtues_core.model import VirTues
-from virtues_core.train.config import TrainConfig
+from virtues_core.train.config import TrainConfig, accumulation
 from virtues_core.train.dataset import Sample
 
 
@@ -23,6 +23,8 @@ class Pretraining(lightning.LightningModule):
         self.model = model
         self.steps = steps
         """Optimiser steps of the whole run; None where the clock ends it."""
+        self.updating = False
+        """Whether weights are being changed: only between two updates is their state whole."""
         self.minutes_before = 0.0
         """Minutes trained before this process took over."""
         self._started = time.monotonic()
@@ -44,7 +46,7 @@ class Pretraining(lightning.LightningModule):
         self._started = time.monotonic()
 
     def training_step(self, batch: Sequence[Sample], batch_idx: int) -> Tensor:
-        """Give the mean squared error over all pixels of the decoded channels."""
+        """Give the loss of a micro-batch."""
         loss = self.loss(batch)
         self.log("loss", loss, prog_bar=True, batch_size=len(batch))
         return loss
@@ -56,7 +58,13 @@ class Pretraining(lightning.LightningModule):
         return loss
 
     def loss(self, batch: Sequence[Sample]) -> Tensor:
-        """Mean squared error of a batch: every decoded pixel counts the same."""
+        """Mean squared error over a crop's decoded pixels, masked and visible; mean over crops.
+
+        So a step's loss is one and the same however its crops are parted among micro-batches and
+        devices.
+
+        Source: the paper, Methods, "Loss function".
+        """
         decode = [sample.decode for sample in batch]
         output = self.model(
             [sample.image for sample in batch],
@@ -65,10 +73,10 @@ class Pretraining(lightning.LightningModule):
             channels=decode,
         )
         errors = [
-            (made.float() - sample.image[list(wanted)]).square().flatten()
+            (made.float() - sample.image[list(wanted)]).square().mean()
             for made, sample, wanted in zip(output.reconstruction, batch, decode, strict=True)
         ]
-        return torch.cat(errors).mean()
+        return torch.stack(errors).mean()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """AdamW; biases, LayerNorms and learned tokens (1-D weights) do not decay."""
@@ -83,8 +91,9 @@ class Pretraining(lightning.LightningModule):
         )
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set learning rate and weight decay for where the run is."""
-        config, progress = self.config, self.progress
+        """Set learning rate and weight decay for where the run is, by the first process's clock."""
+        self.updating = True
+        config, progress = self.config, self.trainer.strategy.broadcast(self.progress)
         rate = scheduled_rate(config, progress)
         decay = _cosine(config.weight_decay, config.final_weight_decay, progress)
         for group in optimizer.param_groups:
@@ -106,7 +115,22 @@ class Pretraining(lightning.LightningModule):
         self.minutes_before = float(checkpoint["minutes"])
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         progress["current"] = dict.fromkeys(progress["current"], 0)
+        done = int(checkpoint["global_step"]) * accumulation(self.config)
+        progress["total"] = dict.fromkeys(progress["total"], done)  # validations go by it
         progress["is_last_batch"] = False
+
+    def configure_model(self) -> None:
+        """Part the model among the devices, where that was asked for."""
+        if self.config.strategy == "fsdp" and self.config.devices * self.config.nodes > 1:
+            from torch.distributed.fsdp import fully_shard
+
+            mesh = self.device_mesh
+            if mesh is not None:  # as one unit: its parts are called by other names than forward
+                fully_shard(self.model, mesh=mesh["data_parallel"], reshard_after_forward=False)
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Note that weights are whole again."""
+        self.updating = False
 
 
 def scheduled_rate(config: TrainConfig, progress: float) -> float:

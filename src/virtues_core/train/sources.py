@@ -191,6 +191,8 @@ def _prepare_dataset(
         with replacing(path) as new:
             np.save(new, normal)
         made.append(
-            TrainingImage(path, tissue, keys, member.image.name, member.patient, member.dataset)
+            TrainingImage(
+                path, tissue, keys, member.image.name, member.patient, member.dataset, channels
+            )
         )
     return made, statistics
