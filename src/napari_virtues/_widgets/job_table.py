@@ -35,7 +35,7 @@ STATE_COLORS = {
     "stopped": "#d7a351",
 }
 """Others are shown in the colour of text."""
-_BAR, _TROUGH = QColor(74, 107, 255, 150), QColor(128, 128, 128, 50)
+_BAR, _TROUGH = QColor(74, 107, 255, 110), QColor(128, 128, 128, 40)
 _DONE = Qt.ItemDataRole.UserRole
 
 
@@ -60,7 +60,7 @@ class JobTable(QTableWidget):
         header = self.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
-        for column, width in ((STATE, 72), (PROGRESS, 120), (STARTED, 80)):
+        for column, width in ((STATE, 66), (PROGRESS, 138), (STARTED, 76)):
             header.resizeSection(column, width)
         self.lines: tuple[JobLine, ...] = ()
         """What is shown, a row each."""
@@ -127,20 +127,20 @@ def progress(line: JobLine) -> str:
         return ""
     text = f"{100 * line.progress:.0f} %"
     if line.state == "running" and line.seconds_left is not None:
-        text += f", {duration(line.seconds_left)}"
+        text += f", {duration(line.seconds_left)} left"
     return text
 
 
 class _ProgressBar(QStyledItemDelegate):
-    """Paints a bar behind the text of a cell."""
+    """Paints a bar over the text of a cell, which shows through."""
 
     def paint(
         self, painter: QPainter | None, option: QStyleOptionViewItem, index: QModelIndex
     ) -> None:
+        super().paint(painter, option, index)
         done: Any = index.data(_DONE)
         if painter is not None and done is not None:
             area = option.rect.adjusted(2, 4, -2, -4)
             painter.fillRect(area, _TROUGH)
             width = round(area.width() * float(done))
             painter.fillRect(QRect(area.left(), area.top(), width, area.height()), _BAR)
-        super().paint(painter, option, index)

@@ -1,12 +1,13 @@
 """Curves of a training: loss, learning rate, throughput, as they grow."""
 
 import math
+from collections.abc import Mapping
 
 import pyqtgraph as pg
 from qtpy.QtCore import QSignalBlocker, QSize
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from napari_virtues._widgets.form_parts import combo_box, quiet_label, row
+from napari_virtues._widgets.form_parts import combo_box, quiet_label
 from napari_virtues.job_files import Metrics
 
 CURVES = {
@@ -17,7 +18,9 @@ CURVES = {
 }
 """What can be shown → columns of ``metrics.csv``."""
 NAMES = {"loss": "training", "val_loss": "validation"}
-COLORS = ("#7aa2ff", "#ffb454", "#6fd08c")
+Points = tuple[list[float], list[float]]
+"""Steps, and a value at each."""
+COLORS = ("#7aa2ff", "#ffb454")
 NOTHING = "No metrics yet."
 _NOT_SHOWN = {"step", "samples", "minutes"}
 
@@ -44,7 +47,8 @@ class MetricsPlot(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.setSpacing(6)
-        layout.addLayout(row(self.box, self.latest))
+        layout.addWidget(self.box)
+        layout.addWidget(self.latest)
         layout.addWidget(self.plot)
         self.box.currentIndexChanged.connect(self._draw)
         self._list_kinds()
@@ -73,15 +77,17 @@ class MetricsPlot(QWidget):
 
     def _draw(self, *_: int) -> None:
         columns: tuple[str, ...] = self.box.currentData() or ()
-        for name in set(self.curves) - set(columns):
+        points = {name: _points(self.metrics, name) for name in columns}
+        for name in [name for name in self.curves if not points.get(name, ((), ()))[0]]:
             self.plot.removeItem(self.curves.pop(name))
-        for number, name in enumerate(columns):
-            if name not in self.curves:
-                pen = pg.mkPen(COLORS[number % len(COLORS)], width=2)
+        for color, (name, (steps, values)) in zip(COLORS, points.items(), strict=False):
+            if steps and name not in self.curves:
+                pen = pg.mkPen(color, width=2)
                 self.curves[name] = self.plot.plot(pen=pen, name=NAMES.get(name, name))
-            self.curves[name].setData(*_points(self.metrics, name))
+            if steps:
+                self.curves[name].setData(steps, values)
         self.plot.setVisible(bool(columns))
-        self.latest.setText(_latest(self.metrics, columns))
+        self.latest.setText(_latest(self.metrics, points))
 
 
 def _kinds(metrics: Metrics) -> dict[str, tuple[str, ...]]:
@@ -95,20 +101,19 @@ def _kinds(metrics: Metrics) -> dict[str, tuple[str, ...]]:
     return {title: names for title, names in (kinds | others).items() if names}
 
 
-def _points(metrics: Metrics, name: str) -> tuple[list[float], list[float]]:
+def _points(metrics: Metrics, name: str) -> Points:
     """Return (step, value) where there is a value."""
     pairs = zip(metrics.steps, metrics.columns[name], strict=True)
     kept = [(step, value) for step, value in pairs if math.isfinite(value)]
     return [step for step, _ in kept], [value for _, value in kept]
 
 
-def _latest(metrics: Metrics, columns: tuple[str, ...]) -> str:
+def _latest(metrics: Metrics, points: Mapping[str, Points]) -> str:
     """Write the newest number of each curve."""
     if not metrics.steps:
         return NOTHING
     parts = [f"step {metrics.steps[-1]:,.0f}"]
-    for name in columns:
-        _, values = _points(metrics, name)
+    for name, (_, values) in points.items():
         if values:
             parts.append(f"{NAMES.get(name, '')} {values[-1]:.4g}".strip())
     return " · ".join(parts)
