@@ -1,6 +1,7 @@
 """The Jobs dock without a window around it, with real jobs that are really killed."""
 
 import json
+import shutil
 import time
 
 import numpy as np
@@ -12,7 +13,8 @@ from qtpy.QtWidgets import QMessageBox
 from napari_virtues._widgets.job_table import NAME, PROGRESS, STATE
 from napari_virtues._widgets.table_window import TableWindow
 from napari_virtues.docks.jobs import JobsDock
-from virtues_core.jobs import list_jobs, submit
+from virtues_core.jobs import Job, list_jobs, submit
+from virtues_core.jobs.registry import register
 from virtues_core.read import write_ome_tiff
 
 SLOW_MS = 300_000
@@ -35,7 +37,8 @@ def jobs(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def dock(viewer, qtbot, jobs):
+def dock(viewer, qtbot, jobs, monkeypatch):
+    monkeypatch.setattr("napari_virtues.docks.jobs.EVERY_MS", 50)
     widget = JobsDock(viewer)
     qtbot.addWidget(widget)
     widget.resize(widget.sizeHint())
@@ -126,7 +129,10 @@ def test_cancel_resume_and_a_process_that_is_killed(dock, qtbot, tmp_path):
 
 def test_run_directories_that_say_nothing_are_told(dock, qtbot, tmp_path, told):
     good = submit(cohort(tmp_path, 1), name="good")
-    bad = submit([*cohort(tmp_path, 1)[:2], str(tmp_path / "b"), "--patients", "1"], name="bad")
+    until(dock, qtbot, "finished")
+    bad = Job("bad", tmp_path / "jobs" / "bad")
+    shutil.copytree(good.run_dir, bad.run_dir)
+    register(bad)
     qtbot.waitUntil(lambda: shown(dock, STATE) == ["finished"] * 2, timeout=SLOW_MS)
     dock.table.choose(bad.run_dir)
     status = bad.run_dir / "status.json"
@@ -142,6 +148,8 @@ def test_run_directories_that_say_nothing_are_told(dock, qtbot, tmp_path, told):
         qtbot.waitUntil(lambda word=word: word in dock.details.message.text(), timeout=SLOW_MS)
         assert "Traceback" not in dock.details.message.text()
     assert sorted(shown(dock, STATE)) == ["finished", "unreadable"]
+    shutil.rmtree(bad.run_dir)
+    qtbot.waitUntil(lambda: "no run.json" in dock.details.message.text(), timeout=SLOW_MS)
     dock.table.choose(good.run_dir)
     assert dock.table.line.state == "finished"
     assert told == []
