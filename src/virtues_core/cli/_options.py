@@ -105,10 +105,18 @@ def open_checkpoint(name: str, device: str) -> "Checkpoint":
 
 
 def tell_job(done: int, total: int, text: str) -> None:
-    """Say in the status of the job how far it is; nothing without one."""
+    """Say in the status of the job how far it is; nothing without one.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The job was cancelled: an interrupt can get lost in code that swallows all exceptions.
+    """
     status = StatusWriter.current()
     if status is not None:
         status.update(done / max(1, total), text)
+        if status.cancelled:
+            raise KeyboardInterrupt
 
 
 def show_progress(done: int, total: int, what: str, note: str = "") -> None:

@@ -47,9 +47,10 @@ def train_label(
     Patients are parted into those to train on, to stop by and to test on. Ctrl-C ends the training
     after the step in hand and keeps the best weights so far.
     """
-    from virtues_core.cli._options import open_checkpoint, tell_job
+    from virtues_core.cli._options import open_checkpoint
     from virtues_core.files import replacing
     from virtues_core.model.label_file import check_place, save_label_model
+    from virtues_core.run_dir import StatusWriter
     from virtues_core.train.label import LabelConfig
     from virtues_core.train.labels import labelled_tissues, tune_for_label
     from virtues_core.train.signals import noted_signals
@@ -70,14 +71,14 @@ def train_label(
     start = open_checkpoint(checkpoint, device)
 
     def told(epoch: "Epoch") -> None:
-        tell_job(epoch.number, epochs, f"epoch {epoch.number} of {epochs}")
+        status = StatusWriter.current()
+        if status is not None:
+            status.update(epoch.number / epochs, f"epoch {epoch.number} of {epochs}")
         _told(epoch)
 
     with replacing(out) as new, noted_signals() as stopped:
         cache = new.with_name("normalised")
-        tuned = tune_for_label(
-            config, tissues, label, start, cache, on_epoch=told, stopped=stopped
-        )
+        tuned = tune_for_label(config, tissues, label, start, cache, on_epoch=told, stopped=stopped)
         save_label_model(tuned.model, new)
     if tuned.stand_ins:
         typer.echo(f"note: known by name only, without an embedding: {', '.join(tuned.stand_ins)}")

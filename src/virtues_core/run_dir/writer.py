@@ -77,7 +77,14 @@ class StatusWriter:
     @property
     def cancelled(self) -> bool:
         """Whether somebody asked to stop."""
-        return (self.run_dir / CANCEL).exists()
+        return self._wish() > 0
+
+    def _wish(self) -> int:
+        """Time of the last wish to stop, in ns; 0 without one."""
+        try:
+            return (self.run_dir / CANCEL).stat().st_mtime_ns
+        except OSError:
+            return 0
 
     def update(
         self,
@@ -153,11 +160,11 @@ class StatusWriter:
             self._complained = True
 
     def _beat(self) -> None:
-        interrupted = False
+        heard = 0
         measured = 0.0
         while not self._over.wait(LOOK_S):
-            if self.cancelled and not interrupted:
-                interrupted = True
+            if (wish := self._wish()) > heard:  # each is one Ctrl-C
+                heard = wish
                 interrupt_main()
             if time.time() - measured >= HEARTBEAT_S:
                 measured = time.time()
