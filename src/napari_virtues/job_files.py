@@ -4,6 +4,7 @@ Nothing here writes: `virtues_core.jobs` does. All of it is called in a backgrou
 """
 
 import csv
+import itertools
 import math
 import time
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,8 @@ from typing import Any
 
 from virtues_core.errors import VirtuesError
 from virtues_core.jobs import Job, list_jobs
-from virtues_core.run_dir import LOG, METRICS, RUN, STATUS, Resources
+from virtues_core.jobs.launch import option
+from virtues_core.run_dir import ARTIFACTS, LOG, METRICS, RUN, STATUS, Resources, RunRecord
 
 UNREADABLE = "unreadable"
 """State of a run directory whose files say nothing: half-written, edited, or of a newer version."""
@@ -23,6 +25,10 @@ RESUMABLE = frozenset({"stopped", "failed", "lost"})
 """States in which a job can be gone on with."""
 LOG_BYTES = 2**17
 """How much of the end of a log is shown."""
+SHOWN = (".csv", ".h5ad", ".png", ".tif", ".tiff", ".zarr")
+"""Endings of what a window can show."""
+MOST_FILES = 2_000
+"""Files of a folder that are looked at."""
 CHECKPOINTS = {"checkpoints/best": "Best checkpoint", "checkpoint": "Last checkpoint"}
 
 
@@ -72,7 +78,7 @@ class JobWatch:
         return tuple(sorted(lines, key=lambda line: -(line.submitted or 0.0)))
 
     def _line(self, job: Job) -> JobLine:
-        stamp = tuple(_stamp(job.run_dir / name) for name in (RUN, STATUS, "artifacts"))
+        stamp = tuple(_stamp(job.run_dir / name) for name in (RUN, STATUS, ARTIFACTS))
         known = self._ended.get(job.run_dir)
         if known is not None and known[0] == stamp:
             return known[1]
@@ -106,19 +112,36 @@ def _read_line(job: Job) -> JobLine:
         submitted=record.submitted,
         message=status.message,
         resources=status.resources if status.state in UNDER_WAY else None,
-        results=results_of(job.run_dir),
+        results=results_of(job.run_dir, record),
     )
 
 
-def results_of(run_dir: Path) -> tuple[Result, ...]:
-    """Return what a job made: its checkpoints, then its artifacts by name."""
+def results_of(run_dir: Path, record: RunRecord) -> tuple[Result, ...]:
+    """Return what a job made: its checkpoints, its artifacts by name, and what ``--out`` named.
+
+    Of a folder that was written to, files are listed that can be shown, `MOST_FILES` at the most.
+    """
     found = [Result(title, run_dir / name) for name, title in CHECKPOINTS.items()]
     found = [result for result in found if result.is_checkpoint]
-    try:
-        made = sorted(path for path in (run_dir / "artifacts").iterdir() if path.name[0] != ".")
-    except OSError:
-        made = []
+    made = _in_folder(run_dir / ARTIFACTS)
+    out = option(record.argv, "--out")
+    if out is not None:
+        path = Path(record.folder) / out
+        whole = path.suffix in SHOWN or Result("", path).is_checkpoint
+        if whole and path.exists():
+            made.append(path)
+        elif not whole:
+            made += [file for file in _in_folder(path) if file.suffix in SHOWN]
     return (*found, *(Result(path.name, path) for path in made))
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return what is in a folder, without what is being written; nothing where there is none."""
+    try:
+        files = itertools.islice(folder.iterdir(), MOST_FILES)
+        return sorted(path for path in files if path.name[0] != ".")
+    except OSError:
+        return []
 
 
 class Tail:

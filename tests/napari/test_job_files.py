@@ -9,6 +9,7 @@ from napari_virtues.artifacts import MOST_ROWS, Table, read_artifact
 from napari_virtues.job_files import JobFiles, Tail, clock, results_of
 from virtues_core.errors import ReadError
 from virtues_core.files import replacing
+from virtues_core.run_dir import RunRecord
 
 
 def test_only_what_is_new_is_read(tmp_path):
@@ -61,18 +62,38 @@ def test_metrics_grow_and_bad_rows_are_left_out(tmp_path):
 
 
 def test_results_are_checkpoints_and_then_artifacts(tmp_path):
-    assert results_of(tmp_path) == ()
+    record = RunRecord("pretrain")
+    assert results_of(tmp_path, record) == ()
     (tmp_path / "checkpoint").mkdir()
-    assert results_of(tmp_path) == ()
+    assert results_of(tmp_path, record) == ()
     for folder in ("checkpoint", "checkpoints/best"):
         (tmp_path / folder).mkdir(exist_ok=True, parents=True)
         (tmp_path / folder / "config.json").write_text("{}")
     (tmp_path / "artifacts").mkdir()
     for name in ("b.csv", "a.ome.tiff", ".half-written"):
         (tmp_path / "artifacts" / name).touch()
-    found = results_of(tmp_path)
+    found = results_of(tmp_path, record)
     assert [x.title for x in found] == ["Best checkpoint", "Last checkpoint", "a.ome.tiff", "b.csv"]
     assert [x.is_checkpoint for x in found] == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("out", "there", "listed"),
+    [
+        ("tokens.h5ad", ["tokens.h5ad"], ["tokens.h5ad"]),
+        ("tokens.h5ad", [], []),
+        ("tokens", ["tokens/b.h5ad", "tokens/a.h5ad", "tokens/failed.json"], ["a.h5ad", "b.h5ad"]),
+        ("model", ["model/config.json", "model/model.safetensors"], ["model"]),
+    ],
+)
+def test_results_are_also_where_the_command_wrote_them(tmp_path, out, there, listed):
+    for name in there:
+        path = tmp_path / "started here" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    argv = ("embed", "image.tiff", "--out", out)
+    record = RunRecord("embed", argv, folder=str(tmp_path / "started here"))
+    assert [result.title for result in results_of(tmp_path / "run", record)] == listed
 
 
 def test_today_is_a_time_and_another_day_a_date():
