@@ -1,0 +1,82 @@
+"""A training whose process is killed at random moments and resumed, beside an undisturbed one.
+
+    python tests/core/killed_training.py FOLDER MOMENTS
+
+Prints one line of JSON: how often it was killed, at which steps the last saved state was then,
+and whether both ended with the same weights, bit for bit. Each attempt is a process of its own,
+forked from this one, which has PyTorch loaded and no thread started.
+"""
+
+import dataclasses
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from train_samples import TINY, train, write_images
+
+from virtues_core.model import load_checkpoint
+from virtues_core.train.record import saved_steps
+
+CONFIG = dataclasses.replace(TINY, max_steps=40)
+
+
+def attempt(folder: Path, name: str) -> int:
+    """Start or resume a run in a process of its own, and give its number."""
+    process = os.fork()
+    if process:
+        return process
+    log = os.open(folder / f"{name}.txt", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    try:
+        torch.set_num_threads(1)
+        train(folder, name, CONFIG, resume=(folder / name / "run.json").is_file())
+    except BaseException as error:  # noqa: BLE001 - the child ends here whatever it is
+        os.write(log, f"{type(error).__name__}: {error}\n".encode())
+        os._exit(1)
+    os._exit(0)
+
+
+def ended_well(process: int, within_s: float = 300) -> bool:
+    """Wait for a process: True where it ended by itself, without an error."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.01)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return False
+
+
+def main(folder: Path, moments: int) -> dict[str, object]:
+    write_images(folder / "images")
+    began = time.monotonic()
+    assert ended_well(attempt(folder, "whole")), (folder / "whole.txt").read_text()
+    lasted = time.monotonic() - began
+    generator = np.random.default_rng(moments)
+    killed, states = 0, []
+    for _ in range(moments):
+        process = attempt(folder, "killed")
+        time.sleep(generator.uniform(0, lasted))
+        os.kill(process, signal.SIGKILL)
+        _, status = os.waitpid(process, 0)
+        killed += os.WIFSIGNALED(status)
+        states.append(saved_steps(folder / "killed"))
+    assert ended_well(attempt(folder, "killed")), (folder / "killed.txt").read_text()
+    whole, other = (
+        load_checkpoint(folder / name / "checkpoint").model.state_dict()
+        for name in ("whole", "killed")
+    )
+    same = all(torch.equal(value, other[key]) for key, value in whole.items())
+    return {"killed": killed, "states": states, "same": same}
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))
