@@ -147,6 +147,7 @@ def quiet_lightning() -> Iterator[None]:
                 ".*resuming from a checkpoint that ended before the epoch ended.*",
                 ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
                 ".*`weights_only` was not set.*",
+                ".*`srun` command is available.*",
             ):
                 warnings.filterwarnings("ignore", text)
             yield
