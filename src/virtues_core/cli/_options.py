@@ -104,7 +104,7 @@ def open_checkpoint(name: str, device: str) -> "Checkpoint":
     return load_checkpoint(name, device=device_named(device))
 
 
-def tell_job(done: int, total: int, text: str) -> None:
+def tell_job(done: float, total: float, text: str) -> None:
     """Say in the status of the job how far it is; nothing without one.
 
     Raises

@@ -1,31 +1,23 @@
-"""``virtues embed``: tokens of the cells, niches or the tissue of an image, in a file."""
+"""``virtues embed``: tokens of the cells, niches or the tissue of an image, or of a cohort."""
 
-import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtues_core.cli._cohort import ImagePaths, Scheduler, Workers
 from virtues_core.cli._options import (
     CheckpointName,
     DeviceName,
     ImageName,
-    ImagePath,
     PanelFile,
     TilesAtOnce,
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
-
-    from virtues_core.image import MultiplexImage
-    from virtues_core.infer import Embedding
-    from virtues_core.markers import Panel
-
-CACHE_SUFFIX = ".tokens"
-"""Folder beside the output that holds patch tokens until the output is written."""
+    from virtues_core.infer.embed_file import EmbedFile
+    from virtues_core.infer.listing import Listed
 
 
 def register(app: typer.Typer) -> None:
@@ -34,17 +26,22 @@ def register(app: typer.Typer) -> None:
 
 
 def embed(
-    path: ImagePath,
+    images: ImagePaths,
     out: Annotated[
         Path,
         typer.Option(
             "--out",
             help="What to write: AnnData (.h5ad, .zarr), or SpatialData (.sdata.zarr) with the "
-            "image and the mask, where that extra is installed.",
+            "image and the mask, where that extra is installed; of a cohort the folder.",
         ),
     ],
     cells: Annotated[
-        Path | None, typer.Option("--cells", help="Mask of the cells; a data set may have its own.")
+        Path | None,
+        typer.Option(
+            "--cells",
+            help="Mask of the cells; of a cohort the folder of masks named as the images. A data "
+            "set may have its own.",
+        ),
     ] = None,
     checkpoint: CheckpointName = "demo",
     stride: Annotated[
@@ -67,7 +64,11 @@ def embed(
     patient: Annotated[str, typer.Option("--patient", help="Whose tissue it is.")] = "",
     types: Annotated[
         Path | None,
-        typer.Option("--types", help="CSV or parquet: cell_id and cell_type, or other columns."),
+        typer.Option(
+            "--types",
+            help="CSV or parquet: cell_id and cell_type, or other columns; of a cohort with "
+            "tissue_id, or a folder of tables named as the images.",
+        ),
     ] = None,
     cache: Annotated[
         Path | None,
@@ -79,124 +80,56 @@ def embed(
     ] = None,
     device: DeviceName = "auto",
     batch_size: TilesAtOnce = 8,
+    scheduler: Scheduler = "",
+    workers: Workers = None,
 ) -> None:
     """Compute tokens of cells, niches or the tissue, with mean intensities and places."""
-    from virtues_core.cli._options import open_checkpoint, tile_progress
-    from virtues_core.files import check_writable
+    from virtues_core.cli._cohort import do_cohort, is_cohort, listed
+    from virtues_core.cli._options import tile_progress
     from virtues_core.infer import EmbedRequest
-    from virtues_core.infer import embed as compute
-    from virtues_core.infer.spatialdata import (
-        check_spatialdata,
-        is_spatialdata,
-        write_spatialdata,
-    )
-    from virtues_core.infer.token_table import check_level, check_suffix
-    from virtues_core.markers import Panel
-    from virtues_core.read import open_labels, read_image
+    from virtues_core.infer.embed_file import EmbedFile
+    from virtues_core.infer.token_table import check_level
 
-    check_suffix(out)
-    if is_spatialdata(out):
-        check_spatialdata()
     request = EmbedRequest(level=check_level(level), stride_px=stride, batch_size=batch_size)
-    opened = read_image(path, image)
-    known = _Known(path, opened.name)
-    mask = None
-    if level == "cell":
-        size = opened.shape[1:]
-        mask = known.mask(size) if cells is None else open_labels(cells, shape=size)
-    described = None if panel is None else Panel.from_csv(panel)
-    if markers:
-        opened, described = _only(markers, opened, described or Panel.from_names(opened.channels))
-    check_writable(out)
-    kept = cache or out.with_name(out.name + CACHE_SUFFIX)
-    found = compute(
-        opened,
-        mask,
-        described,
-        open_checkpoint(checkpoint, device),
-        request,
-        tissue_id=tissue or known.tissue_id,
-        patient_id=patient or known.patient_id,
-        cell_table=known.cells() if types is None else _read_table(types),
-        cache=kept,
-        on_tile=tile_progress,
-    )
-    if is_spatialdata(out):
-        write_spatialdata(out, found, opened, mask)
+    one = EmbedFile(
+        Path(images[0]), out, request, image, cells, checkpoint, device, panel, markers, tissue,
+        patient, types, cache,
+    )  # fmt: skip
+    if is_cohort(images, out, scheduler=scheduler, workers=workers):
+        found = listed(images, out, image=image, tissue=tissue)
+        do_cohort([_of(each, one) for each in found], device, scheduler, workers)
     else:
-        found.write(out)
-    if cache is None:
-        shutil.rmtree(kept, ignore_errors=True)
-    typer.echo(told(found, out))
+        typer.echo(one.run(tile_progress))
 
 
-def _only(markers: str, image: "MultiplexImage", panel: "Panel") -> "tuple[MultiplexImage, Panel]":
-    """Keep the channels that are named, by name or marker key, in the order of the image."""
-    from virtues_core.errors import MarkerError
-    from virtues_core.markers import Panel
+def _of(image: "Listed", common: "EmbedFile") -> "EmbedFile":
+    """Say what is to be done with one image of a cohort."""
+    from virtues_core.cli._cohort import anywhere, checkpoint_anywhere
+    from virtues_core.errors import InputError
+    from virtues_core.infer.listing import mask_of, table_of
 
-    wanted = dict.fromkeys(name.strip() for name in markers.split(",") if name.strip())
-    entries = [panel[name] for name in image.channels]
-    unknown = [m for m in wanted if not any(m in {entry.name, entry.key} for entry in entries)]
-    if unknown:
+    cells, types = common.cells, common.types
+    if common.request.level == "cell" and not (cells or image.has_mask):
         message = (
-            f"expected channels of {image.name!r}, by name or accession, found "
-            f"{', '.join(unknown)} as well. Its channels are: {', '.join(image.channels)}"
+            f"expected masks of the cells, found none for {image.name!r}. Give the folder of masks "
+            "with --cells, or choose --level niche or tissue."
         )
-        raise MarkerError(message)
-    kept = [i for i, entry in enumerate(entries) if {entry.name, entry.key} & wanted.keys()]
-    return image.select(kept), Panel(tuple(entries[i] for i in kept))
-
-
-class _Known:
-    """What a spora data set says of one of its tissues; nothing, of any other file."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        from virtues_core.read.spora import SporaDataset, claims, tissues_by_name
-
-        self._dataset = SporaDataset(path) if path.is_dir() and claims(path) else None
-        self._tissue = None if self._dataset is None else tissues_by_name(self._dataset)[name]
-        self.tissue_id = "" if self._tissue is None else self._tissue.tissue_id
-        self.patient_id = (self._tissue.patient_id or "") if self._tissue else ""
-
-    def mask(self, shape: tuple[int, int]) -> "NDArray[np.int32] | None":
-        """(Y, X) labels of the cells."""
-        if self._dataset is None or self._tissue is None:
-            return None
-        return self._dataset.cell_mask(self._tissue, shape)
-
-    def cells(self) -> "pd.DataFrame | None":
-        """Give the rows of the tissue's cells."""
-        table = None if self._dataset is None else self._dataset.cells()
-        if table is None:
-            return None
-        own = table[table["tissue_id"].astype(str) == self.tissue_id]
-        return None if own.empty else own
-
-
-def _read_table(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    from virtues_core.errors import ReadError
-
-    try:
-        return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    except (OSError, ValueError) as error:
+        raise InputError(message)
+    if cells is not None and not cells.is_dir():
         message = (
-            f"expected a table of cells (CSV or parquet) at {str(path)!r}, found none that can be "
-            f"read ({error}). Check the path, or export the table again."
+            f"expected a folder of masks named as the images, found {str(cells)!r}. For one image "
+            "let --out be a file."
         )
-        raise ReadError(message) from error
-
-
-def told(found: "Embedding", out: Path) -> str:
-    """Say what was made, then what a person should know."""
-    count = len(found)
-    what = found.level if count == 1 else f"{found.level}s"
-    tiles = "1 tile" if found.tiles == 1 else f"{found.tiles} tiles"
-    stored = f", {found.stored_tiles} of them stored before" if found.stored_tiles else ""
-    lines = [
-        f"{out} ({found.names[1]}): {count} {what}, {found.tokens.shape[1]} values each, "
-        f"{found.intensities.shape[1]} channels; {tiles}{stored}"
-    ]
-    return "\n".join([*lines, *(f"note: {text}" for text in found.warnings)])
+        raise InputError(message)
+    return replace(
+        common,
+        path=image.path,
+        image=image.image,
+        out=common.out.absolute() / f"{image.name}.h5ad",
+        tissue="" if image.has_mask else image.name,
+        cells=None if cells is None else mask_of(image, cells),
+        types=table_of(image, types) if types is not None and types.is_dir() else anywhere(types),
+        checkpoint=checkpoint_anywhere(common.checkpoint),
+        panel=anywhere(common.panel),
+        cache=anywhere(common.cache),
+    )

@@ -1,18 +1,23 @@
-"""``virtues segment``: find the cells of an image, and their types."""
+"""``virtues segment``: find the cells of an image, or of a cohort, and their types."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from virtues_core.cli._cohort import ImagePaths, Scheduler, Workers
 from virtues_core.cli._options import (
     CheckpointName,
     DeviceName,
     ImageName,
-    ImagePath,
     PanelFile,
     TilesAtOnce,
 )
+
+if TYPE_CHECKING:
+    from virtues_core.infer.listing import Listed
+    from virtues_core.infer.segment_file import SegmentFile
 
 STRIDE_PX = 96
 """Default of `segment_cells`, which takes PyTorch to import; a test holds it to that."""
@@ -24,10 +29,17 @@ def register(app: typer.Typer) -> None:
 
 
 def segment(
-    path: ImagePath,
-    out: Annotated[Path, typer.Option("--out", help="The label image to write, TIFF.")],
+    images: ImagePaths,
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The label image to write, TIFF; of a cohort their folder."),
+    ],
     types: Annotated[
-        Path | None, typer.Option("--types", help="CSV to write: each cell's type, place, area.")
+        Path | None,
+        typer.Option(
+            "--types",
+            help="CSV to write: each cell's type, place, area; of a cohort the folder of these.",
+        ),
     ] = None,
     checkpoint: CheckpointName = "demo",
     head: Annotated[
@@ -41,38 +53,36 @@ def segment(
     ] = STRIDE_PX,
     device: DeviceName = "auto",
     batch_size: TilesAtOnce = 8,
+    scheduler: Scheduler = "",
+    workers: Workers = None,
 ) -> None:
     """Find cells and their types with a segmentation head (sp31 and sp32 have one)."""
-    from collections import Counter
+    from virtues_core.cli._cohort import do_cohort, is_cohort, listed
+    from virtues_core.cli._options import tile_progress
+    from virtues_core.infer.segment_file import SegmentFile
 
-    from virtues_core.cli._options import open_checkpoint, tile_progress
-    from virtues_core.files import check_writable, replacing
-    from virtues_core.infer import segment_cells
-    from virtues_core.markers import Panel
-    from virtues_core.model import load_head
-    from virtues_core.read import read_image, write_labels
-
-    opened = read_image(path, image)
-    model = open_checkpoint(checkpoint, device)
-    for file in (out, types):
-        if file is not None:
-            check_writable(file)
-    found = segment_cells(
-        opened,
-        None if panel is None else Panel.from_csv(panel),
-        model,
-        load_head(model, head),
-        stride_px=stride,
-        batch_size=batch_size,
-        on_tile=tile_progress,
+    one = SegmentFile(
+        Path(images[0]), out, stride, image, types, checkpoint, head, device, panel, batch_size
     )
-    write_labels(out, found.labels, opened.pixel_size_um)
-    if types is not None:
-        with replacing(types) as new:
-            found.table().to_csv(new, index=False, float_format="%.6g")
-    counted = Counter(found.types).most_common()
-    none = "no cells: the head was trained too briefly, or on images unlike this one"
-    typer.echo("\n".join(f"{name}: {count}" for name, count in counted) or none)
-    for text in found.warnings:
-        typer.echo(f"note: {text}")
-    typer.echo(f"{out}: {len(found.area_px)} cells")
+    if is_cohort(images, out, scheduler=scheduler, workers=workers):
+        found = listed(images, out, image=image)
+        do_cohort([_of(each, one) for each in found], device, scheduler, workers)
+    else:
+        typer.echo(one.run(tile_progress))
+
+
+def _of(image: "Listed", common: "SegmentFile") -> "SegmentFile":
+    """Say what is to be done with one image of a cohort."""
+    from virtues_core.cli._cohort import anywhere, checkpoint_anywhere
+
+    folder = anywhere(common.types)
+    return replace(
+        common,
+        path=image.path,
+        image=image.image,
+        out=common.out.absolute() / f"{image.name}.tif",
+        types=None if folder is None else folder / f"{image.name}.csv",
+        checkpoint=checkpoint_anywhere(common.checkpoint),
+        head=anywhere(common.head),
+        panel=anywhere(common.panel),
+    )

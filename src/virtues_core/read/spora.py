@@ -195,6 +195,19 @@ class SporaDataset:
             return None
         return self._table(path, "tissue_id", "cell_id")
 
+    def cells_of(self, tissue: Tissue) -> "pd.DataFrame | None":
+        """Give the rows of a tissue's cells; None where the dataset has none."""
+        table = self.cells()
+        if table is None:
+            return None
+        own = table[table["tissue_id"].astype(str) == tissue.tissue_id]
+        return None if own.empty else own
+
+    def files_of(self, tissue: Tissue) -> tuple[Path, ...]:
+        """Name the image of a tissue and its mask of cells, which need not be there."""
+        image = _image_path(self.path, tissue.modality, tissue.tissue_id)
+        return image, self._mask_path("cell_masks/instances", tissue)
+
     def tile_origins(self, tissue: Tissue, size: int = 128) -> NDArray[np.int64] | None:
         """Look up the stored tiles: (T, 2) top-left pixels (row, col); None where there are none.
 
@@ -285,8 +298,11 @@ class SporaDataset:
     def _mask(
         self, kind: str, tissue: Tissue, shape: tuple[int, int] | None
     ) -> NDArray[np.int32] | None:
-        path = self.path / "segmentations" / RESOLUTION / kind / f"{tissue.tissue_id}.npz"
+        path = self._mask_path(kind, tissue)
         return read_labels(path, shape) if path.is_file() else None
+
+    def _mask_path(self, kind: str, tissue: Tissue) -> Path:
+        return self.path / "segmentations" / RESOLUTION / kind / f"{tissue.tissue_id}.npz"
 
     def _table(self, relative: Path, *columns: str) -> "pd.DataFrame":
         """Return a table, read once; check that ``columns`` are there."""
