@@ -1,6 +1,8 @@
 """``virtues train-head`` and ``virtues segment`` on files."""
 
 import inspect
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 from virtues_core.cli import segment, train_head
 from virtues_core.errors import CheckpointError, ConfigError, InputError, ReadError, VirtuesError
 from virtues_core.infer import segment_cells
+from virtues_core.jobs import cancel, submit
 from virtues_core.model import (
     load_checkpoint,
     load_head,
@@ -95,6 +98,29 @@ def test_without_types_every_cell_is_a_cell(folder: Path) -> None:
     )  # fmt: skip
     found = load_head(load_checkpoint(folder / "model"), folder / "plain.safetensors")
     assert found.cell_types == ("None", "Cell")
+
+
+def test_a_training_that_is_cancelled_leaves_the_head_so_far(folder: Path, monkeypatch) -> None:
+    monkeypatch.setenv("VIRTUES_JOBS", str(folder / "jobs"))
+    head = folder / "early.safetensors"
+    words = [
+        "train-head", folder / "image.ome.tiff", "--masks", folder / "cells.tif",
+        "--checkpoint", folder / "model", "--out", head, "--steps", 100_000,
+        "--batch-size", 2, "--tile", 32, "--device", "cpu",
+    ]  # fmt: skip
+    job = submit([str(word) for word in words])
+    wait_for(lambda: "step" in job.status.message)
+    cancel(job)
+    wait_for(lambda: job.status.state == "stopped")
+    assert "the head is in" in (job.run_dir / "log.txt").read_text()
+    assert load_head(load_checkpoint(folder / "model"), head).cell_types == ("None", "Cell")
+
+
+def wait_for(told: Callable[[], bool], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not told():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,10 @@ def train_head(
     device: DeviceName = "auto",
     seed: Annotated[int, typer.Option("--seed", help="Draws weights and crops.")] = 0,
 ) -> None:
-    """Train a segmentation head for a checkpoint; without types every cell is a "Cell"."""
+    """Train a segmentation head for a checkpoint; without types every cell is a "Cell".
+
+    Ctrl-C ends it with the head so far.
+    """
     from virtues_core.cli._options import expand, open_checkpoint
     from virtues_core.files import check_writable
     from virtues_core.infer import checkpoint_signature, prepare_image
@@ -69,6 +72,7 @@ def train_head(
     from virtues_core.read import read_image, read_labels
     from virtues_core.train.head import HeadConfig, LabelledImage
     from virtues_core.train.head import train_head as train
+    from virtues_core.train.signals import noted_signals
 
     config = HeadConfig(
         steps=steps, batch_size=batch_size, tile_px=tile, learning_rate=learning_rate, seed=seed
@@ -93,9 +97,15 @@ def train_head(
     def told(done: int, loss: float) -> None:
         losses.append(loss)
         show_progress(done, steps, "step", f", loss {loss:.3f}")
+        if stopped():
+            raise KeyboardInterrupt
 
-    network = train(config, model.model, data, len(classes), on_step=told)
+    with noted_signals() as stopped:
+        network = train(config, model.model, data, len(classes), on_step=told)
     save_head(Head(network, classes, signature=checkpoint_signature(model)), out)
+    if len(losses) < steps:
+        typer.echo(f"stopped after {len(losses)} of {steps} steps; the head is in {out}", err=True)
+        raise typer.Exit(130)
     tenth = max(1, steps // 10)
     first, last = (sum(part) / len(part) for part in (losses[:tenth], losses[-tenth:]))
     typer.echo(f"loss {first:.3f} in the first tenth of the steps, {last:.3f} in the last")

@@ -143,7 +143,8 @@ def train_head(
     cell_types
         Number of types, "None" included.
     on_step
-        Called with the steps done and the loss of the last.
+        Called with the steps done and the loss of the last; a KeyboardInterrupt from it ends the
+        training with the weights so far.
 
     Returns
     -------
@@ -211,7 +212,10 @@ def _fit(
         torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
         optimiser.step()
         if on_step is not None:
-            on_step(step + 1, float(loss.detach()))
+            try:
+                on_step(step + 1, float(loss.detach()))
+            except KeyboardInterrupt:
+                return
 
 
 def _rate(step: int, steps: int) -> float:
