@@ -173,9 +173,12 @@ def test_a_cancelled_job_stops_and_is_resumed(tmp_path: Path) -> None:
     assert list_jobs() == ()
 
 
-def test_sigterm_is_a_cancel(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2"])
+def test_the_signals_of_a_cluster_are_a_cancel(name: str) -> None:
+    """SIGTERM: its user or administrator ends the job; SIGUSR2: its time is nearly over."""
     job = simulate(*FOREVER)
-    at_work(job).terminate()
+    at_work(job).send_signal(getattr(signal, name))
     assert wait(job, "stopped") == "stopped"
 
 

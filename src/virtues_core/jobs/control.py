@@ -32,7 +32,7 @@ def cancel(job: Job) -> None:
     with replacing(job.run_dir / CANCEL) as new:
         new.write_text("", encoding="utf-8")
     if status.state == "queued":
-        cancel_queued(job.run_dir, job.record)
+        cancel_queued(job.record)
         _stopped(job, status, "cancelled while it was queued")
 
 

@@ -1,11 +1,11 @@
 """What the process of a job does: wait for its turn, run the command, say how it went."""
 
-import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 
 from virtues_core.errors import VirtuesError
 from virtues_core.jobs.devices import turn
@@ -73,5 +73,10 @@ def _listen() -> None:
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if hasattr(signal, "SIGUSR2") and "SLURM_JOB_ID" in os.environ:
-        signal.signal(signal.SIGUSR2, signal.default_int_handler)
+    if hasattr(signal, "SIGUSR2"):
+        signal.signal(signal.SIGUSR2, _as_interrupt)
+
+
+def _as_interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Pass it on to whoever listens for Ctrl-C now: a training ends its step and saves."""
+    signal.raise_signal(signal.SIGINT)
