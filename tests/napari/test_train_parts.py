@@ -22,9 +22,9 @@ from virtues_core.train import TrainConfig
 from virtues_core.train.recipes import FINE_TUNING, RECIPES
 
 
-def test_the_window_reads_recipes_without_pytorch():
+def test_the_window_knows_recipes_and_jobs_without_pytorch():
     code = (
-        "import sys, virtues_core.train.recipes; "
+        "import sys, napari_virtues.docks.train, virtues_core.train.recipes; "
         "sys.exit(any(m.split('.')[0] in ('torch', 'lightning') for m in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -40,6 +40,8 @@ LOADING = {
     "neighbours": "Looking for each cell's nearest…",
     "map": "Laying the cells out…",
     "clusters": "Looking for clusters…",
+    "training data": "Looking at the data…",
+    "training step": "Measuring a training step…",
 }
 GREEN = (
     "QPushButton:enabled { background: #2f7d4f; color: white; font-weight: bold }"

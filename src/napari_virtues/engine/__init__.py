@@ -37,6 +37,7 @@ from napari_virtues.engine.space_jobs import (
     SpaceJob,
     SpaceResult,
 )
+from napari_virtues.engine.train_job import CheckTrainingJob, TrainingCheck
 
 __all__ = [
     "ApplyClassifierJob",
@@ -44,6 +45,7 @@ __all__ = [
     "Cancelled",
     "CellTable",
     "CellTypes",
+    "CheckTrainingJob",
     "CohortImage",
     "Download",
     "EmbedJob",
@@ -70,4 +72,5 @@ __all__ = [
     "Started",
     "Terms",
     "TileDone",
+    "TrainingCheck",
 ]
