@@ -105,13 +105,26 @@ def test_a_job_outlives_whoever_started_it(tmp_path: Path) -> None:
     assert wait(job, "stopped") == "stopped"
 
 
-def test_a_killed_job_is_lost_and_can_be_gone_on_with(tmp_path: Path) -> None:
+def test_a_killed_job_is_lost_and_can_be_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = simulate(*FOREVER)
     at_work(job).kill()
     assert wait(job, "lost", seconds=5) == "lost"
     assert not (tmp_path / "out-0").exists()
     # the same command in short, so that it comes to an end
     update_run(job.run_dir, argv=["simulate", "--out", "out-0", *SHORT])
+    (tmp_path / "random.py").write_text("raise SystemExit('a file of the user')")
+    moved = tmp_path.rename(tmp_path.with_name("moved"))
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("VIRTUES_JOBS", str(moved / "jobs"))
+    job = Job(job.name, moved / "jobs" / job.name)
+    resume(job)
+    assert wait(job, "failed") == "failed"
+    assert "folder that the job was submitted in" in job.status.message
+    moved.rename(tmp_path)
+    monkeypatch.setenv("VIRTUES_JOBS", str(tmp_path / "jobs"))
+    job = Job(job.name, tmp_path / "jobs" / job.name)
     resume(job)
     assert wait(job, "finished") == "finished"
     assert (tmp_path / "out-0" / "tissues.csv").is_file()
@@ -317,7 +330,7 @@ def test_a_folder_with_another_job_in_it_is_not_removed(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # that one, later
-def test_a_cluster_gets_the_same_job(tmp_path: Path) -> None:
+def test_a_cluster_gets_the_same_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By submitit, on this machine in place of a cluster."""
     options = SlurmOptions(gpus=0, cpus=1, memory_gb=1, minutes=5, cluster="local")
     job = simulate(*FOREVER, executor="slurm", slurm=options)
@@ -326,9 +339,11 @@ def test_a_cluster_gets_the_same_job(tmp_path: Path) -> None:
     cancel(job)
     assert wait(job, "stopped") == "stopped"
     update_run(job.run_dir, argv=["simulate", "--out", "short", *SHORT])
-    resume(job)  # with what was asked of the cluster before
+    monkeypatch.chdir("/")
+    resume(job)  # with what was asked of the cluster before, in the folder of before
     assert wait(job, "finished") == "finished"
     assert "2 tissues of 2 patients" in (job.run_dir / LOG).read_text()
+    assert (tmp_path / "short" / "tissues.csv").is_file()
 
 
 def test_a_machine_without_slurm_says_so() -> None:

@@ -219,7 +219,8 @@ def _start(job: Job, *, resume: bool, slurm: SlurmOptions) -> None:
 
 def _detach(run_dir: Path, *, resume: bool) -> None:
     """Start the worker as a process that neither the window's nor the terminal's end reaches."""
-    command = [sys.executable, "-m", WORKER, str(run_dir), *(["--resume"] if resume else [])]
+    words = [str(run_dir), *(["--resume"] if resume else [])]
+    command = [sys.executable, "-P", "-m", WORKER, *words]  # -P: no modules of the current folder
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
@@ -227,7 +228,6 @@ def _detach(run_dir: Path, *, resume: bool) -> None:
         with (run_dir / LOG).open("ab") as log:
             process = subprocess.Popen(
                 command,
-                cwd=read_run(run_dir).folder,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -237,7 +237,6 @@ def _detach(run_dir: Path, *, resume: bool) -> None:
             )
     except OSError as error:
         message = f"cannot start the job in {str(run_dir)!r}: {error}."
-        message += " Is the folder that it was started in still there?"
         raise RunError(message) from error
     # whoever started it hears of its end, so that no dead process is left behind
     threading.Thread(target=process.wait, name=f"job {process.pid}", daemon=True).start()

@@ -1,5 +1,6 @@
 """What the process of a job does: wait for its turn, run the command, say how it went."""
 
+import os
 import signal
 import sys
 import traceback
@@ -7,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from virtues_core.errors import VirtuesError
+from virtues_core.errors import RunError, VirtuesError
 from virtues_core.jobs.devices import turn
 from virtues_core.run_dir import StatusWriter, first_process, read_run
 
@@ -35,13 +36,13 @@ def work(
         The exit status for the process.
     """
     if not first_process():  # of a training on several devices: the first one waits and writes
-        return run_command(_argv(run_dir, resume=resume))
+        return run_command(_prepared(run_dir, resume=resume))
     _listen()
     try:
         record = read_run(run_dir)
         with StatusWriter(run_dir, "waiting") as status, turn(record, status):
             status.update(message="", state="running")
-            code = run_command(_argv(run_dir, resume=resume))
+            code = run_command(_prepared(run_dir, resume=resume))
             _tell(status, code)
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -54,8 +55,15 @@ def work(
     return code
 
 
-def _argv(run_dir: Path, *, resume: bool) -> list[str]:
+def _prepared(run_dir: Path, *, resume: bool) -> list[str]:
+    """Go to the folder that the job was submitted in; return the words of its command."""
     record = read_run(run_dir)
+    try:
+        os.chdir(record.folder)
+    except OSError as error:
+        message = f"expected the folder that the job was submitted in, {record.folder!r}: "
+        message += f"{error.strerror}. Put it back, or submit the command anew."
+        raise RunError(message) from error
     return [*record.argv, *(["--resume"] if resume and record.resumable else [])]
 
 
