@@ -5,8 +5,9 @@ import time
 
 import pytest
 
+from napari_virtues._widgets.metrics_plot import NOTHING, MetricsPlot
 from napari_virtues.artifacts import MOST_ROWS, Table, read_artifact
-from napari_virtues.job_files import JobFiles, Tail, clock, results_of
+from napari_virtues.job_files import JobFiles, Metrics, Tail, clock, results_of
 from virtues_core.errors import ReadError
 from virtues_core.files import replacing
 from virtues_core.run_dir import RunRecord
@@ -59,6 +60,28 @@ def test_metrics_grow_and_bad_rows_are_left_out(tmp_path):
     with replacing(path) as new:  # a run that was resumed at step 10
         new.write_text("step,loss,val_loss\n10,0.5,\n")
     assert files.metrics().columns["loss"] == [0.5]
+
+
+def test_curves_are_of_what_has_points(qtbot):
+    plot = MetricsPlot()
+    qtbot.addWidget(plot)
+    assert plot.box.isHidden()
+    loss = [1.0, 0.5, 0.4]
+    plot.show_metrics(Metrics({"step": [10, 20, 30], "loss": loss, "val_loss": [math.nan] * 3}))
+    assert list(plot.curves) == ["loss"]
+    assert plot.latest.text() == "step 30 · training 0.4"
+    columns = {"step": [10, 20, 30], "loss": loss, "val_loss": [math.nan, 0.7, math.nan],
+               "learning_rate": [1e-3] * 3, "grad_norm": [1, 2, 3]}  # fmt: skip
+    plot.show_metrics(Metrics(columns))
+    steps, values = plot.curves["val_loss"].getOriginalDataset()
+    assert (list(steps), list(values)) == ([20], [0.7])
+    kinds = [plot.box.itemText(i) for i in range(plot.box.count())]
+    assert kinds == ["Loss", "Learning rate", "grad_norm"]
+    plot.box.setCurrentText("grad_norm")
+    assert list(plot.curves) == ["grad_norm"]
+    plot.show_metrics(Metrics())
+    assert plot.curves == {}
+    assert plot.latest.text() == NOTHING
 
 
 def test_results_are_checkpoints_and_then_artifacts(tmp_path):

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QMessageBox
 from napari_virtues._widgets.job_table import NAME, PROGRESS, STATE
 from napari_virtues._widgets.table_window import TableWindow
 from napari_virtues.docks.jobs import JobsDock
+from napari_virtues.job_files import JobWatch
 from virtues_core.jobs import Job, list_jobs, submit
 from virtues_core.jobs.registry import register
 from virtues_core.read import write_ome_tiff
@@ -125,6 +126,40 @@ def test_cancel_resume_and_a_process_that_is_killed(dock, qtbot, tmp_path):
     until(dock, qtbot, "running")
     press(qtbot, dock.cancel_button)
     until(dock, qtbot, "stopped")
+
+
+def test_a_job_that_hangs_is_ended_at_once(dock, qtbot, tmp_path, monkeypatch):
+    job = submit(cohort(tmp_path, 500))
+    until(dock, qtbot, "running")
+    process = psutil.Process(job.status.pid)
+    process.suspend()  # hears of nothing, as in a driver that hangs
+    press(qtbot, dock.cancel_button)
+    qtbot.waitUntil(lambda: dock.cancel_button.text() == "End at once…", timeout=SLOW_MS)
+    asked = answer(monkeypatch, QMessageBox.StandardButton.No)
+    press(qtbot, dock.cancel_button)
+    assert "lost" in asked[0]
+    assert process.is_running()
+    answer(monkeypatch, QMessageBox.StandardButton.Yes)
+    press(qtbot, dock.cancel_button)
+    until(dock, qtbot, "stopped")
+    qtbot.waitUntil(lambda: not process.is_running(), timeout=SLOW_MS)
+    assert dock.cancel_button.text() == "Cancel"
+
+
+def test_a_dock_that_is_closed_looks_no_more(dock, viewer, qtbot, monkeypatch):
+    looks = []
+    read = JobWatch.read
+    monkeypatch.setattr(JobWatch, "read", lambda watch: looks.append(watch) or read(watch))
+    other = JobsDock(viewer)
+    other.show()
+    qtbot.waitUntil(lambda: looks.count(other.watch) > 2, timeout=SLOW_MS)
+    watch = other.watch
+    other.deleteLater()
+    qtbot.wait(100)
+    before = looks.count(watch)
+    qtbot.wait(300)
+    assert looks.count(watch) == before
+    assert looks.count(dock.watch) > 2
 
 
 def test_run_directories_that_say_nothing_are_told(dock, qtbot, tmp_path, told):

@@ -35,6 +35,7 @@ class MetricsPlot(QWidget):
         self.plot = pg.PlotWidget(background=None)
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
+        self.plot.setDownsampling(auto=True, mode="peak")
         self.plot.showGrid(x=True, y=True, alpha=0.2)
         self.plot.setLabel("bottom", "step")
         self.plot.getAxis("left").enableAutoSIPrefix(enable=False)
