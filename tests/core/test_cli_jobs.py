@@ -78,8 +78,10 @@ def test_a_job_from_the_command_line_to_its_removal(virtues, tmp_path: Path) -> 
 
 
 def test_cancel_now_and_resume(virtues) -> None:
-    virtues(*SIMULATE, "out", "--patients", "2000", "--executor=local", "--job-name=long")
+    virtues(*SIMULATE, "out", "--patients", "2000", "--executor=local", "--job-name=long",
+            "--job-device", "cuda:0")  # fmt: skip
     job = find_job("long")
+    assert job.record.device == "cuda:0"
     while job.status.pid is None:
         time.sleep(0.02)
     assert virtues("jobs", "cancel", "long", "--now") == (
@@ -110,6 +112,8 @@ def test_cancel_now_and_resume(virtues) -> None:
         (("info", "x", "--executor", "local", "--job-name", "a/b"), "name"),
         (("info", "x", "--executor"), "expected a value"),
         (("info", "x", "--job-name", "a"), "--executor local or slurm"),
+        (("info", "x", "--executor", "local", "--job-device", "gpu"), "cuda:0"),
+        (("info", "x", "--executor", "slurm", "--job-device", "cpu"), "--executor local"),
         (("info", "x", "--executor", "local", "--slurm", "gpus=1"), "--executor slurm"),
         (("info", "x", "--executor", "slurm", "--slurm", "gpu=1"), "partition"),
     ],

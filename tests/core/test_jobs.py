@@ -28,7 +28,7 @@ from virtues_core.jobs import (
     submit,
 )
 from virtues_core.jobs.devices import present_devices, turn
-from virtues_core.jobs.launch import RESUMABLE
+from virtues_core.jobs.launch import RESUMABLE, WORKER
 from virtues_core.run_dir import LOG, RUN, STATUS, RunRecord, StatusWriter, update_run
 
 FOREVER = ("--patients", "2000", "--tissues", "1", "--size", "128")
@@ -208,6 +208,19 @@ def test_a_failed_job_says_why(words: list[str], told: str) -> None:
     assert wait(job, "failed") == "failed"
     assert told in job.status.message
     assert "Traceback" not in (job.run_dir / LOG).read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot limit the size of files")
+def test_a_full_disk_takes_lines_of_the_log_but_not_the_job(tmp_path: Path) -> None:
+    job = submit(["markers", "map", *["CD3"] * 40])
+    wait(job, "finished")
+    size = (job.run_dir / LOG).stat().st_size
+    assert size > 2500
+    command = [sys.executable, "-m", WORKER, str(job.run_dir)]
+    limited = ["sh", "-c", 'ulimit -f 2; exec "$@" >> "$0"', str(job.run_dir / LOG)]  # of 512 bytes
+    assert subprocess.run([*limited, *command], check=False).returncode == 0
+    assert wait(job, "finished") == "finished"
+    assert (job.run_dir / LOG).stat().st_size == size
 
 
 def test_two_jobs_for_one_device_wait_their_turn() -> None:

@@ -12,7 +12,7 @@ import typer
 from virtues_core.errors import ConfigError, InputError, VirtuesError
 
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="Its name, or its run directory.")]
-OPTIONS = ("--executor", "--job-name", "--slurm")
+OPTIONS = ("--executor", "--job-name", "--job-device", "--slurm")
 """Taken out of any command line before the command sees it."""
 
 
@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         help="Long commands as processes of their own, which outlive the terminal and the window. "
         "Started by: virtues COMMAND ... --executor local (or slurm; --slurm key=value says what "
-        "to ask of the cluster, --job-name what to call it).",
+        "to ask of the cluster). --job-name says what to call it, --job-device whose turn it waits "
+        "for: auto (the first GPU that is free), cpu, cuda:1, or several, cuda:0,cuda:1.",
     )
     for command in (list_all, show, follow, cancel, resume, remove):
         group.command(command.__name__.removesuffix("_all"))(command)
@@ -127,11 +128,12 @@ class Asked:
     """The command, without what is said here."""
     executor: str = "here"
     name: str = ""
+    device: str = "auto"
     slurm: tuple[str, ...] = ()
 
 
 def asked_of(argv: Sequence[str]) -> Asked:
-    """Take ``--executor``, ``--job-name`` and ``--slurm`` out of a command line.
+    """Take ``--executor`` and the options that go with it out of a command line.
 
     Raises
     ------
@@ -141,7 +143,7 @@ def asked_of(argv: Sequence[str]) -> Asked:
     Examples
     --------
     >>> asked_of(["embed", "a.tiff", "--executor", "local"])
-    Asked(argv=('embed', 'a.tiff'), executor='local', name='', slurm=())
+    Asked(argv=('embed', 'a.tiff'), executor='local', name='', device='auto', slurm=())
     """
     rest: list[str] = []
     given: dict[str, list[str]] = {name: [] for name in OPTIONS}
@@ -157,13 +159,19 @@ def asked_of(argv: Sequence[str]) -> Asked:
             raise ConfigError(message)
         given[option].append(found)
     executor = given["--executor"][-1] if given["--executor"] else "here"
-    for option, needed in {"--job-name": {"local", "slurm"}, "--slurm": {"slurm"}}.items():
+    with_them = {
+        "--job-name": ("local", "slurm"),
+        "--job-device": ("local",),
+        "--slurm": ("slurm",),
+    }
+    for option, needed in with_them.items():
         if given[option] and executor not in needed:
-            message = f"{option}: expected it with --executor {' or '.join(sorted(needed))}"
+            message = f"{option}: expected it with --executor {' or '.join(needed)}"
             message += f", found --executor {executor}"
             raise ConfigError(message)
-    name = given["--job-name"][-1] if given["--job-name"] else ""
-    return Asked(tuple(rest), executor, name, tuple(given["--slurm"]))
+    name, device = ([otherwise, *given[option]][-1] for option, otherwise in
+                    {"--job-name": "", "--job-device": "auto"}.items())  # fmt: skip
+    return Asked(tuple(rest), executor, name, device, tuple(given["--slurm"]))
 
 
 def start(app: typer.Typer, asked: Asked) -> None:
@@ -178,7 +186,9 @@ def start(app: typer.Typer, asked: Asked) -> None:
 
     slurm = SlurmOptions.from_words(asked.slurm)
     _check_words(app, asked.argv)
-    job = submit(asked.argv, executor=asked.executor, name=asked.name, slurm=slurm)
+    job = submit(
+        asked.argv, executor=asked.executor, device=asked.device, name=asked.name, slurm=slurm
+    )
     typer.echo(_started(job.name))
 
 
