@@ -158,20 +158,26 @@ def asked_of(argv: Sequence[str]) -> Asked:
             message = f"{option}: expected a value after it, found {found or 'none'}"
             raise ConfigError(message)
         given[option].append(found)
-    executor = given["--executor"][-1] if given["--executor"] else "here"
-    with_them = {
+    last = {"--executor": "here", "--job-name": "", "--job-device": "auto"}
+    last |= {option: values[-1] for option, values in given.items() if values}
+    executor = last["--executor"]
+    goes_with = {
         "--job-name": ("local", "slurm"),
         "--job-device": ("local",),
         "--slurm": ("slurm",),
     }
-    for option, needed in with_them.items():
+    for option, needed in goes_with.items():
         if given[option] and executor not in needed:
             message = f"{option}: expected it with --executor {' or '.join(needed)}"
             message += f", found --executor {executor}"
             raise ConfigError(message)
-    name, device = ([otherwise, *given[option]][-1] for option, otherwise in
-                    {"--job-name": "", "--job-device": "auto"}.items())  # fmt: skip
-    return Asked(tuple(rest), executor, name, device, tuple(given["--slurm"]))
+    return Asked(
+        argv=tuple(rest),
+        executor=executor,
+        name=last["--job-name"],
+        device=last["--job-device"],
+        slurm=tuple(given["--slurm"]),
+    )
 
 
 def start(app: typer.Typer, asked: Asked) -> None:
