@@ -22,10 +22,11 @@ from train_samples import TINY, train, write_images
 from virtues_core.model import load_checkpoint
 from virtues_core.train.record import saved_steps
 
-CONFIG = dataclasses.replace(TINY, max_steps=40)
+STEPS = 8
+"""Of the run for each moment."""
 
 
-def attempt(folder: Path, name: str) -> int:
+def attempt(folder: Path, name: str, steps: int) -> int:
     """Start or resume a run in a process of its own, and give its number."""
     process = os.fork()
     if process:
@@ -35,7 +36,8 @@ def attempt(folder: Path, name: str) -> int:
     os.dup2(log, 2)
     try:
         torch.set_num_threads(1)
-        train(folder, name, CONFIG, resume=(folder / name / "run.json").is_file())
+        config = dataclasses.replace(TINY, max_steps=steps)
+        train(folder, name, config, resume=(folder / name / "run.json").is_file())
     except BaseException as error:  # noqa: BLE001 - the child ends here whatever it is
         os.write(log, f"{type(error).__name__}: {error}\n".encode())
         os._exit(1)
@@ -57,19 +59,25 @@ def ended_well(process: int, within_s: float = 300) -> bool:
 
 def main(folder: Path, moments: int) -> dict[str, object]:
     write_images(folder / "images")
+    steps = STEPS * moments
     began = time.monotonic()
-    assert ended_well(attempt(folder, "whole")), (folder / "whole.txt").read_text()
-    lasted = time.monotonic() - began
+    process = attempt(folder, "whole", steps)
+    while not (folder / "whole" / "run.json").is_file():  # written when images are normalised
+        time.sleep(0.01)
+    prepared = time.monotonic() - began
+    assert ended_well(process), (folder / "whole.txt").read_text()
+    trained = time.monotonic() - began - prepared
+    latest = prepared + 0.6 * trained / moments  # so that the last one finds it at work, too
     generator = np.random.default_rng(moments)
     killed, states = 0, []
     for _ in range(moments):
-        process = attempt(folder, "killed")
-        time.sleep(generator.uniform(0, lasted))
+        process = attempt(folder, "killed", steps)
+        time.sleep(generator.uniform(0, latest))
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         killed += os.WIFSIGNALED(status)
         states.append(saved_steps(folder / "killed"))
-    assert ended_well(attempt(folder, "killed")), (folder / "killed.txt").read_text()
+    assert ended_well(attempt(folder, "killed", steps)), (folder / "killed.txt").read_text()
     whole, other = (
         load_checkpoint(folder / name / "checkpoint").model.state_dict()
         for name in ("whole", "killed")

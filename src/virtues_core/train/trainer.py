@@ -148,6 +148,7 @@ def quiet_lightning() -> Iterator[None]:
                 ".*isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
                 ".*`weights_only` was not set.*",
                 ".*`srun` command is available.*",
+                ".*Total length of .* across ranks is zero.*",  # a finished run, resumed
             ):
                 warnings.filterwarnings("ignore", text)
             yield
