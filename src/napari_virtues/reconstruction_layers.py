@@ -123,7 +123,7 @@ def tile_layer(viewer: "ViewerModel", picture: TilePicture, part: str, marker: i
             metadata={TILE: part},
             **_units(viewer),
         )
-    found.name = f"{picture.markers[marker]} · tile · {PARTS[part]}"
+    found.name = f"{PARTS[part]} · {picture.markers[marker]}"
     found.data = pixels
     found.contrast_limits_range = 2 * low - high, 2 * high - low
     found.contrast_limits = low, high

@@ -94,14 +94,14 @@ def test_a_training_from_start_to_use(viewer, dock, qtbot, screenshot):
     first = dock.view.picture.step
     qtbot.waitUntil(lambda: dock.view.picture.step > first, timeout=SLOW_MS)  # it follows
     tiles = [layer for layer in viewer.layers if TILE in layer.metadata]
-    parts = [layer.name.split(" · ")[2] for layer in tiles]
+    parts = [layer.name.split(" · ")[0] for layer in tiles]
     assert parts == ["truth", "masked", "reconstruction"]
     assert all(layer.visible for layer in tiles)
     assert "rows: independent, marker, niche masking" in runs.picture_label.text()
     runs.marker_box.setCurrentIndex(2)
     runs.marker_box.activated.emit(2)
     name = dock.view.picture.markers[2]
-    qtbot.waitUntil(lambda: all(x.name.startswith(f"{name} · tile") for x in tiles))
+    qtbot.waitUntil(lambda: all(x.name.endswith(f" · {name}") for x in tiles))
     print(f"longest stall of the window: {pulse}")
     assert pulse.busy < 100
     screenshot("train-2-running")

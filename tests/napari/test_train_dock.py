@@ -32,6 +32,7 @@ from virtues_core import jobs
 from virtues_core.cli import pretrain as cli
 from virtues_core.errors import ConfigError, InputError, ReadError
 from virtues_core.jobs import SlurmOptions
+from virtues_core.model import ModelConfig
 from virtues_core.read import read_image, write_ome_tiff
 from virtues_core.train import TrainConfig
 from virtues_core.train.recipes import FINE_TUNING, RECIPES
@@ -39,7 +40,15 @@ from virtues_core.train.recipes import FINE_TUNING, RECIPES
 SLOW_MS = 300_000
 """How long a step may take on a machine that others use too."""
 SMALL = dataclasses.replace(
-    RECIPES["demo"], crop_px=32, subimage_px=64, batch_size=2, micro_batch_size=2, max_minutes=5
+    RECIPES["demo"],
+    model=ModelConfig(
+        model_dim=16, feedforward_dim=32, num_heads=2, encoder_pattern="hv", decoder_pattern="f"
+    ),
+    crop_px=32,
+    subimage_px=64,
+    batch_size=2,
+    micro_batch_size=2,
+    max_minutes=5,
 )
 
 
@@ -115,6 +124,13 @@ def test_a_check_says_what_a_training_would_do_take_and_lack(dock, qtbot, image,
     assert dock.run.message.text() == ""
     assert dock.checked[1].config.model.model_dim == 32
 
+    dock.clear_data.click()
+    dock.add([str(folder / "nowhere.tiff")])
+    dock.start()
+    ended(dock, qtbot)
+    assert "nowhere.tiff" in dock.run.message.text()
+    assert jobs.list_jobs() == ()
+
 
 def test_changes_ask_for_another_check(dock, image):
     dock.add([str(image)])
@@ -133,7 +149,7 @@ def test_changes_ask_for_another_check(dock, image):
     assert dock.config == TrainConfig()
 
 
-def test_mistakes_are_messages(dock, qtbot, image, tmp_path):
+def test_mistakes_are_messages(dock, image, tmp_path):
     dock.start()
     assert "nothing to train on" in dock.run.message.text()
     dock.add_open.click()
@@ -145,10 +161,7 @@ def test_mistakes_are_messages(dock, qtbot, image, tmp_path):
     dock.start()
     assert "found both" in dock.run.message.text()
     dock.clear_data.click()
-    dock.add([str(tmp_path / "nowhere.tiff")])
-    dock.start()
-    ended(dock, qtbot)
-    assert "nowhere.tiff" in dock.run.message.text()
+    dock.add([str(image)])
     dock.slurm.editor("minutes").setText("soon")
     dock.start()
     assert "minutes: expected a whole number" in dock.run.message.text()
@@ -244,7 +257,7 @@ def test_a_picture_becomes_three_layers_side_by_side(viewer, tmp_path, image):
     assert (picture.step, picture.markers, picture.maskings) == (1000, ("m0", "m1"), MASKINGS)
     layers = [viewer.add_layer(tile_layer(viewer, picture, part, 1)) for part in picture.parts]
     truth, masked, painted = layers
-    assert painted.name == "m1 · tile · reconstruction"
+    assert painted.name == "reconstruction · m1"
     third = 2 * (16 + GAP_PX)
     assert [x.data[0, 0] for x in layers] == [1, 3, 5]
     assert [x.data[third, 0] for x in layers] == [1, 11, 13]
@@ -254,7 +267,7 @@ def test_a_picture_becomes_three_layers_side_by_side(viewer, tmp_path, image):
     assert viewer.dims.ndim == 2
     again = read_picture(written(tmp_path / "artifacts", 1200))
     assert tile_layer(viewer, again, "truth", 0) is truth
-    assert (truth.name, truth.data[0, 0]) == ("m0 · tile · truth", 0)
+    assert (truth.name, truth.data[0, 0]) == ("truth · m0", 0)
     larger = read_picture(written(tmp_path / "artifacts", 1400, size=24))
     assert tile_layer(viewer, larger, "truth", 0) is not truth
     with pytest.raises(ReadError, match="expected planes of a validation tile"):

@@ -4,12 +4,14 @@ import dataclasses
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox
 
+from napari_virtues._widgets import training_runs
 from napari_virtues._widgets.config_fields import (
     ConfigFields,
     field_docs,
@@ -17,9 +19,13 @@ from napari_virtues._widgets.config_fields import (
     one_line,
     value_of,
 )
+from napari_virtues.job_files import JobLine
 from virtues_core.errors import ConfigError
+from virtues_core.jobs import Job
 from virtues_core.train import TrainConfig
 from virtues_core.train.recipes import FINE_TUNING, RECIPES
+
+JOB = Job("mine", Path("/runs/mine"))
 
 
 def test_the_window_knows_recipes_and_jobs_without_pytorch():
@@ -132,3 +138,17 @@ def test_words_and_values():
     assert (in_words("crop_px"), in_words("batch_size")) == ("Crop (px)", "Batch size")
     assert value_of("", int | None, "steps") is None
     assert value_of("auto", int | str, "micro") == "auto"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (JobLine(JOB, "stopped", message="stopped; resume goes on"), "stopped; resume goes on"),
+        (JobLine(JOB, "waiting", message="waits for cuda:0"), "waiting · 0 % · waits for cuda:0"),
+        (JobLine(JOB, "running", progress=0.25, seconds_left=600), "running · 25 % · 10 min left"),
+        (JobLine(JOB, "finished", progress=1.0, message="5 steps"), "finished"),
+        (JobLine(JOB, "lost"), "lost"),
+    ],
+)
+def test_how_a_training_stands_in_words(line, said):
+    assert training_runs.in_words(line) == said

@@ -33,6 +33,8 @@ from virtues_core.errors import VirtuesError
 COMMAND = "pretrain"
 LOOK_MS = 1000
 """Between two looks at the files."""
+PLOT_PX = 380
+"""Height of the curves; all buttons are in sight where the window is 800 pixels high."""
 NOTHING = "No training yet. Start one under New training."
 
 
@@ -218,6 +220,7 @@ class TrainingRuns(QWidget):
         self.progress.setRange(0, 1000)
         self.progress.setTextVisible(False)
         self.progress.setFixedHeight(8)
+        self.plot.setMaximumHeight(PLOT_PX)
         self.stop_button.setToolTip("Save after the step in hand, and end; Resume goes on")
         self.resume_button.setToolTip("Go on where it was saved")
         self.picture_button.setCheckable(True)
@@ -264,6 +267,8 @@ def _look(watch: JobWatch, files: JobFiles | None) -> Seen:
 
 def in_words(line: JobLine) -> str:
     """Say how a training stands."""
+    if line.state == "stopped" and line.message:
+        return line.message
     parts = [line.state]
     if line.state in UNDER_WAY:
         parts.append(f"{100 * line.progress:.0f} %")
@@ -271,6 +276,6 @@ def in_words(line: JobLine) -> str:
             parts.append(f"{duration(line.seconds_left)} left")
         if line.resources is not None:
             parts.append(usage(line.resources))
-    if line.message and line.state in UNDER_WAY | {"stopped"}:
+    if line.message and line.state in UNDER_WAY:
         parts.append(line.message)
     return " · ".join(parts)
