@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from napari_virtues._reader import looks_like_labels, opening_layers
 from virtues_core.errors import ReadError
 from virtues_core.read import can_read, read_image, read_labels
@@ -59,7 +62,8 @@ def _layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
         name = path.name.split(".")[0]
         return [(read_labels(path), {"name": name, "opacity": 0.5}, "labels")]
     if path.suffix.lower() == ".png":
-        return [(_picture(path), {"name": path.stem}, "image")]
+        picture = _picture(path)
+        return [(picture, {"name": path.stem, "rgb": picture.ndim == 3}, "image")]
     if can_read(path):
         return opening_layers(read_image(path))
     message = (
@@ -68,14 +72,16 @@ def _layers(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
     raise ReadError(message)
 
 
-def _picture(path: Path) -> Any:
+def _picture(path: Path) -> NDArray[Any]:
+    """Read a picture: (Y, X), or (Y, X, 3 or 4) in colour."""
     import imagecodecs
 
     try:
-        return imagecodecs.png_decode(path.read_bytes())
+        picture = np.asarray(imagecodecs.png_decode(path.read_bytes()))
     except (OSError, RuntimeError, ValueError) as error:
         message = f"{path} is no picture that can be read ({error})."
         raise ReadError(message) from error
+    return picture[..., 0] if picture.shape[2:] == (2,) else picture
 
 
 def _read_table(path: Path) -> Table:

@@ -3,6 +3,8 @@
 import math
 import time
 
+import imagecodecs
+import numpy as np
 import pytest
 
 from napari_virtues._widgets.metrics_plot import NOTHING, MetricsPlot
@@ -134,6 +136,15 @@ def test_a_table_is_read_up_to_a_limit(tmp_path):
     assert table.columns == ("cell", "type")
     assert table.rows[-1] == (str(MOST_ROWS - 1), "B cell")
     assert table.more
+
+
+@pytest.mark.parametrize(("shape", "ndim"), [((6, 5), 2), ((6, 5, 2), 2), ((6, 5, 4), 2)])
+def test_a_picture_is_one_plane_in_grey_or_colour(tmp_path, shape, ndim):
+    path = tmp_path / "map.png"
+    path.write_bytes(imagecodecs.png_encode(np.zeros(shape, np.uint8)))
+    (layer,) = read_artifact(path)
+    assert layer.ndim == ndim
+    assert layer.rgb == (shape[2:] == (4,))
 
 
 @pytest.mark.parametrize("name", ["gone.csv", "broken.csv", "broken.png", "broken.ome.tiff", "a.x"])

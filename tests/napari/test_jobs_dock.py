@@ -198,14 +198,15 @@ def test_results_become_layers_and_tables(dock, viewer, qtbot, tmp_path):
     made = job.run_dir / "artifacts"
     made.mkdir(exist_ok=True)
     pixels = np.random.default_rng(0).poisson(5, (2, 32, 40)).astype(np.uint16)
-    write_ome_tiff(made / "image.ome.tiff", pixels, ("CD3", "CD20"), (1.0, 1.0))
+    write_ome_tiff(made / "image.ome.tiff", pixels, ("CD3", "CD20"), (0.5, 0.5))
     (made / "map.png").write_bytes(imagecodecs.png_encode(np.zeros((8, 9, 3), np.uint8)))
+    (made / "cells.png").write_bytes(imagecodecs.png_encode(np.ones((32, 40), np.uint8)))
     (made / "types.csv").write_text("cell,type\n1,B cell\n")
     (made / "notes.xyz").write_text("?")
     (job.run_dir / "checkpoint").mkdir()
     (job.run_dir / "checkpoint" / "config.json").write_text("{}")
     details = dock.details
-    qtbot.waitUntil(lambda: details.results.count() == 5, timeout=SLOW_MS)
+    qtbot.waitUntil(lambda: details.results.count() == 6, timeout=SLOW_MS)
     details.tabs.setCurrentIndex(2)
 
     def open_row(title):
@@ -221,6 +222,11 @@ def test_results_become_layers_and_tables(dock, viewer, qtbot, tmp_path):
     np.testing.assert_array_equal(viewer.layers["CD3"].data, pixels[0])
     open_row("map.png")
     qtbot.waitUntil(lambda: "map" in viewer.layers, timeout=SLOW_MS)
+    assert viewer.layers["map"].rgb
+    assert viewer.layers["map"].units == viewer.layers["CD3"].units
+    open_row("cells.png")
+    qtbot.waitUntil(lambda: "cells" in viewer.layers, timeout=SLOW_MS)
+    np.testing.assert_allclose(viewer.layers["cells"].scale, (0.5, 0.5))
     open_row("types.csv")
     (table,) = dock.findChildren(TableWindow)
     assert table.view.model().index(0, 1).data() == "B cell"

@@ -216,12 +216,16 @@ class JobsDock(QWidget):
             yield
 
     def _place(self, layer: "Layer") -> None:
-        """Lay a label image on the active image where it has its size."""
+        """Lay a mask on the active image where it has its size; napari shows one unit alone."""
+        if layer.metadata:
+            return  # an image, which says where it is
+        units = next((x.units for x in self.viewer.layers if x.ndim == layer.ndim), None)
+        if units is not None:
+            layer.units = units
         opened = self.state.active
-        if layer.ndim == 2 and not layer.metadata and opened is not None:
-            where = placement(opened.image)
-            if layer.data.shape == opened.image.shape[1:] and where:
-                layer.scale, layer.units = where["scale"], where["units"]
+        if opened is not None and layer.data.shape == opened.image.shape[1:]:
+            for name, value in placement(opened.image).items():
+                setattr(layer, name, value)
 
     # how it is put together
 
