@@ -43,6 +43,8 @@ class TrainIntent:
     """What the cluster is asked for, where it runs there."""
     name: str = ""
     """What the job is called; by default the command and the time."""
+    embeddings: Path | None = None
+    """Of the markers' proteins; those without one are trained by name only."""
 
     @property
     def spora(self) -> bool:
@@ -104,6 +106,8 @@ def training_argv(intent: TrainIntent, recipe: Path) -> list[str]:
         words += [option, path]
     if intent.checkpoint != SCRATCH:
         words += ["--from", intent.checkpoint]
+    if intent.embeddings is not None:
+        words += ["--embeddings", intent.embeddings]
     return [str(word) for word in words]
 
 

@@ -32,6 +32,7 @@ from virtues_core import jobs
 from virtues_core.cli import pretrain as cli
 from virtues_core.errors import ConfigError, InputError, ReadError
 from virtues_core.jobs import SlurmOptions
+from virtues_core.markers import MarkerEmbeddings, Panel
 from virtues_core.model import ModelConfig
 from virtues_core.read import read_image, write_ome_tiff
 from virtues_core.train import TrainConfig
@@ -123,6 +124,20 @@ def test_a_check_says_what_a_training_would_do_take_and_lack(dock, qtbot, image,
     ended(dock, qtbot)
     assert dock.run.message.text() == ""
     assert dock.checked[1].config.model.model_dim == 32
+
+    keys = [key for key in Panel.from_names(read_image(image).channels).keys if key is not None]
+    vectors = {key: np.full(640, i, np.float32) for i, key in enumerate(dict.fromkeys(keys))}
+    MarkerEmbeddings(vectors).save(folder / "esm.safetensors")
+    dock.embeddings_line.setText(str(folder / "esm.safetensors"))
+    dock.check()
+    ended(dock, qtbot)
+    assert dock.run.message.text() == ""
+    assert "without a protein embedding" not in dock.warnings.text()
+    dock.embeddings_line.setText(str(folder / "none.safetensors"))
+    dock.check()
+    ended(dock, qtbot)
+    assert "none.safetensors" in dock.run.message.text()
+    dock.embeddings_line.clear()
 
     dock.clear_data.click()
     dock.add([str(folder / "nowhere.tiff")])
@@ -227,7 +242,10 @@ def test_the_command_line_takes_what_the_dock_starts(image, tmp_path):
     assert yaml.safe_load(recipe.read_text())["masking"]["ratio"] == [0.6, 1.0]
     found = parsed([*training_argv(intent_of([image], "demo"), recipe), "--run-dir", "x"])
     assert (found["images"], found["config"]) == ([str(image)], recipe)
-    assert (not found["data"], found["start"]) == (True, "demo")
+    assert (not found["data"], found["start"], found["embeddings"]) == (True, "demo", None)
+    intent = dataclasses.replace(intent_of([image]), embeddings=tmp_path / "esm.safetensors")
+    found = parsed([*training_argv(intent, recipe), "--run-dir", "x"])
+    assert found["embeddings"] == tmp_path / "esm.safetensors"
     spora = empty_spora(tmp_path)
     found = parsed([*training_argv(intent_of([spora]), recipe), "--run-dir", "x"])
     assert (not found["images"], list(found["data"]), found["start"]) == (True, [spora], None)

@@ -8,6 +8,7 @@ from napari_virtues.engine import Terms
 
 IMAGES = "Images (*.tif *.tiff *.btf *.mcd *.txt);;All files (*)"
 MASKS = "Masks (*.tif *.tiff *.png *.npz);;All files (*)"
+EMBEDDINGS = "Embeddings (*.safetensors);;All files (*)"
 WEIGHTS = "Weights (*.safetensors *.pt);;All files (*)"
 
 

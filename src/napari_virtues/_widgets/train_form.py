@@ -69,6 +69,8 @@ class TrainForm(QScrollArea):
         self.executor_box = combo_box("Where it runs; a training outlives this window")
         self.slurm = ConfigFields(SlurmOptions())
         self.name_line = QLineEdit()
+        self.embeddings_line = QLineEdit()
+        self.embeddings_file = QPushButton("Open…")
         self.check_button = QPushButton("Check")
         self.run = RunPanel(bridge, self.background, "Start training")
         self.plan = quiet_label()
@@ -112,6 +114,10 @@ class TrainForm(QScrollArea):
         self.slurm.hide()
         self.name_line.setPlaceholderText("by date and time")
         self.name_line.setToolTip("What it is called in the list of jobs")
+        self.embeddings_line.setPlaceholderText("none: markers by name only")
+        self.embeddings_line.setToolTip(
+            "Proteins' ESM-2 embeddings by `virtues markers embed` (safetensors, or their folder)"
+        )
         self.check_button.setToolTip(
             "Look at the data, measure one step on this device, and say what would go wrong"
         )
@@ -143,6 +149,7 @@ class TrainForm(QScrollArea):
         layout.addWidget(heading("Model"))
         form = self.model.form
         form.insertRow(1, "Recipe", self.recipe_box)
+        form.insertRow(2, "Embeddings", row(self.embeddings_line, self.embeddings_file))
         form.addRow("Run on", self.executor_box)
         form.addRow("Name", self.name_line)
         for part in (form, self.settings.form, self.slurm.form):

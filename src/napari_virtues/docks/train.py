@@ -76,6 +76,7 @@ class TrainDock(TrainForm):
             raise InputError(message)
         executor, device = str(self.executor_box.currentData()), self.model.device
         slurm = SlurmOptions(**self.slurm.values)
+        embeddings = self.embeddings_line.text().strip()
         intent = TrainIntent(
             paths=self.paths,
             checkpoint=self.model.checkpoint,
@@ -84,6 +85,7 @@ class TrainDock(TrainForm):
             executor=executor,
             slurm=slurm,
             name=self.name_line.text().strip(),
+            embeddings=Path(embeddings) if embeddings else None,
         )
         _ = intent.spora  # refuses both kinds
         return intent
@@ -221,6 +223,10 @@ class TrainDock(TrainForm):
         self.fold.setArrowType(arrow)
         self.advanced.setVisible(shown)
 
+    def _pick_embeddings(self) -> None:
+        title = "Embeddings of proteins"
+        dialogs.ask_open(self, title, dialogs.EMBEDDINGS, self.embeddings_line.setText)
+
     def _add_open(self) -> None:
         paths = dict.fromkeys(x.image.source for x in self.state.images if x.image.source)
         if not paths:
@@ -252,6 +258,8 @@ class TrainDock(TrainForm):
         )
         for fields in (self.settings, self.advanced, self.slurm):
             fields.changed.connect(self._on_changed)
+        self.embeddings_file.clicked.connect(self._pick_embeddings)
+        self.embeddings_line.textChanged.connect(self._on_changed)
         self.fold.toggled.connect(self._on_fold)
         self.executor_box.currentIndexChanged.connect(self._on_executor)
         self.run.asked.connect(self.start)
@@ -267,5 +275,6 @@ def _job_of(intent: TrainIntent) -> CheckTrainingJob:
         spora=intent.spora,
         checkpoint=intent.checkpoint,
         config=intent.config,
+        embeddings=intent.embeddings,
         measure=intent.executor == "local",
     )

@@ -40,11 +40,14 @@ class CheckTrainingJob(_OneByOne):
     checkpoint: str
     """Where weights come from; empty for none."""
     config: "TrainConfig"
+    embeddings: Path | None = None
+    """Of the markers' proteins, where there are some."""
     measure: bool = True
     """Whether a step is measured on this machine."""
 
     def run(self, worker: messages.Worker) -> TrainingCheck:
         """Do it, in the child."""
+        from virtues_core.markers import MarkerEmbeddings
         from virtues_core.model import load_checkpoint
         from virtues_core.train.memory import measure_step
         from virtues_core.train.plan import plan_training
@@ -58,7 +61,8 @@ class CheckTrainingJob(_OneByOne):
             config = dataclasses.replace(config, model=start.config)
         worker.emit(messages.Loading("training data"))
         sources = sources_of_spora(self.paths) if self.spora else sources_of_images(self.paths)
-        plan = plan_training(config, sources, start=start)
+        known = None if self.embeddings is None else MarkerEmbeddings.load(self.embeddings)
+        plan = plan_training(config, sources, embeddings=known, start=start)
         cost: StepCost | None = None
         if self.measure and not plan.stops and not worker.cancelled():
             worker.emit(messages.Loading("training step"))
