@@ -61,6 +61,7 @@ def pretrain_command(
     from virtues_core.infer import calibrate_folder
     from virtues_core.markers import MarkerEmbeddings
     from virtues_core.model.device import device_named
+    from virtues_core.run_dir import first_process
     from virtues_core.train import TrainConfig
     from virtues_core.train.loop import pretrain
     from virtues_core.train.sources import sources_of_images, sources_of_spora
@@ -97,6 +98,8 @@ def pretrain_command(
     if not result.finished:
         typer.echo(f"Stopped and saved after {result.steps} steps; --resume goes on.", err=True)
         raise typer.Exit(130)
+    if not first_process():  # one of several: the first one does what follows
+        return
     images_to_calibrate = result.held_out or tuple(source.image for source in sources)
     calibrate_folder(
         result.checkpoint,
