@@ -1,6 +1,6 @@
 """Is training kept waiting for crops, and what does decoding fewer channels give?
 
-    python benchmarks/training.py --minutes 2
+    python benchmarks/training.py [--minutes 2] [--dataset imc-immune] [--write]
 
 Loader: a simulated cohort is written as OME-Zarr in the spora layout, normalised once, and crops
 are drawn as a run draws them, in the training process; beside it the crops that a step consumes.
@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from model import write_section
 
 from virtues_core.model import PRESETS
 from virtues_core.model.config import ModelConfig
@@ -28,7 +29,7 @@ from virtues_core.train.memory import measure_step
 from virtues_core.train.sources import Source, embeddings_for, prepare, sources_of_spora
 
 SMALL = ModelConfig(
-    model_dim=64, feedforward_dim=128, num_heads=4, encoder_pattern="hvhv", decoder_pattern="f"
+    model_dim=64, feedforward_dim=128, num_heads=4, encoder_pattern="hv", decoder_pattern="ff"
 )
 RECIPE = TrainConfig(
     model=SMALL,
@@ -57,26 +58,35 @@ def crops_a_second(sources: list[Source], cache: Path, number: int) -> float:
     return number / (time.perf_counter() - began)
 
 
-def feeding(sources: list[Source], folder: Path, number: int) -> None:
-    """Print what the loader gives beside what steps of three models take."""
+def feeding(sources: list[Source], folder: Path, number: int) -> list[str]:
+    """Say what the loader gives beside what steps of three models take."""
     given = crops_a_second(sources, folder / "cache", number)
     markers = max(sum(key is not None for key in source.keys) for source in sources)
-    print(f"\n{markers} markers; the loader gives {given:.0f} crops/s\n")
-    print("| model | crops/s of a step | the loader gives |\n|---|---|---|")
+    lines = [
+        f"{markers} markers; the loader gives {given:.0f} crops/s, one core each.",
+        "",
+        "| model | crops/s of a step | the loader gives |",
+        "|---|---|---|",
+    ]
     for name, model in (
         ("small (benchmark)", SMALL),
         *((n, PRESETS[n]) for n in ("demo", "small")),
     ):
         cost = measure_step(dataclasses.replace(RECIPE, model=model), markers)
         taken = RECIPE.batch_size / cost.seconds
-        print(f"| {name} | {taken:.1f} | {given / taken:.0f} x |", flush=True)
+        lines.append(f"| {name} | {taken:.1f} | {given / taken:.0f} x |")
+    return lines
 
 
-def decoding(sources: list[Source], folder: Path, minutes: float) -> None:
-    """Print time a step and the loss at equal time."""
-    print("\n| decoded | seed | steps | s a step | validation loss | data wait |")
-    print("|---|---|---|---|---|---|")
-    for fraction in (1.0, 0.5, 0.25):
+def decoding(sources: list[Source], folder: Path, minutes: float) -> list[str]:
+    """Say the time a step and the loss at equal time."""
+    lines = [
+        f"{minutes:g} minutes each:",
+        "",
+        "| decoded | seed | steps | s a step | validation loss | data wait |",
+        "|---|---|---|---|---|---|",
+    ]
+    for fraction in (1.0, 0.25):
         for seed in range(2):
             config = dataclasses.replace(
                 RECIPE, decode_fraction=fraction, max_minutes=minutes, seed=seed
@@ -87,11 +97,12 @@ def decoding(sources: list[Source], folder: Path, minutes: float) -> None:
                 rows = list(csv.DictReader(file))
             waited = np.mean([float(row["data_wait"]) for row in rows])
             taken = 60 * float(rows[-1]["minutes"]) / result.steps
-            print(
+            lines.append(
                 f"| {fraction:g} | {seed} | {result.steps} | {taken:.3f} | {rows[-1]['val_loss']} "
-                f"| {100 * waited:.1f} % |",
-                flush=True,
+                f"| {100 * waited:.1f} % |"
             )
+            print(lines[-1], flush=True)
+    return lines
 
 
 def main() -> None:
@@ -99,18 +110,24 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--patients", type=int, default=6)
     parser.add_argument("--crops", type=int, default=200)
+    parser.add_argument("--dataset", default="imc-immune")
+    parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cohort = CohortConfig(
-            datasets=("codex",), patients=options.patients, tissues_per_patient=1, test_fraction=0,
-            size_px=384, seed=5,
+            datasets=(options.dataset,), patients=options.patients, tissues_per_patient=1,
+            test_fraction=0, size_px=256, seed=5,
         )  # fmt: skip
         write_spora(simulate_cohort(cohort), folder / "cohort")
         sources = sources_of_spora([folder / "cohort"])
-        feeding(sources, folder, options.crops)
-        decoding(sources, folder, options.minutes)
+        fed = feeding(sources, folder, options.crops)
+        print("\n".join(fed), flush=True)
+        text = "\n".join([*fed, "", *decoding(sources, folder, options.minutes)])
+    print(text)
+    if options.write:
+        write_section("training", "python benchmarks/training.py", text)
 
 
 if __name__ == "__main__":
