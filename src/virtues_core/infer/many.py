@@ -98,7 +98,8 @@ def environments(
         raise InputError(message)
     gpus: list[str] = []
     if device == "cuda":
-        gpus = _gpus() if visible is None else [name.strip() for name in visible.split(",")]
+        visible = _gpus() if visible is None else visible
+        gpus = [name.strip() for name in visible.split(",") if name.strip()]
     count = workers or len(gpus) or 1
     shared: dict[str, str] = {}
     if count > 1:  # else the libraries of each would take all cores
@@ -315,12 +316,12 @@ def local_workers(environments: Sequence[Mapping[str, str]]) -> Iterator[str]:
         yield cluster.scheduler_address
 
 
-def _gpus() -> list[str]:
+def _gpus() -> str:
     """Name the GPUs that PyTorch sees, as ``CUDA_VISIBLE_DEVICES`` names them."""
     import torch
 
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return [str(i) for i in range(torch.cuda.device_count())] if named is None else named.split(",")
+    seen = ",".join(str(i) for i in range(torch.cuda.device_count()))
+    return os.environ.get("CUDA_VISIBLE_DEVICES", seen)
 
 
 def _ignore(*_: Any) -> None:
