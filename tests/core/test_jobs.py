@@ -27,6 +27,7 @@ from virtues_core.jobs import (
     resume,
     submit,
 )
+from virtues_core.jobs.control import ENDED
 from virtues_core.jobs.devices import present_devices, turn
 from virtues_core.jobs.launch import RESUMABLE, WORKER
 from virtues_core.run_dir import LOG, RUN, STATUS, RunRecord, StatusWriter, update_run
@@ -57,7 +58,7 @@ def simulate(*words: str, **options: object) -> Job:
 def wait(job: Job, *states: str, seconds: float = 60) -> str:
     deadline = time.monotonic() + seconds
     while (state := job.status.state) not in states:
-        assert time.monotonic() < deadline, (job.status, (job.run_dir / LOG).read_text())
+        assert state not in ENDED and time.monotonic() < deadline, job.status
         time.sleep(0.05)
     return state
 
@@ -331,9 +332,9 @@ def test_damaged_jobs_are_listed_and_can_be_removed(tmp_path: Path, root: Path) 
 
 
 def test_a_folder_with_another_job_in_it_is_not_removed(tmp_path: Path) -> None:
-    outer = simulate(*SHORT, run_dir=tmp_path / "outer", name="outer")
+    outer = simulate(*SHORT, run_dir=tmp_path / "runs", name="outer")
     wait(outer, "finished")
-    inner = simulate(*SHORT, run_dir=tmp_path / "outer" / "inner", name="inner")
+    inner = simulate(*SHORT, run_dir=tmp_path / "runs" / "inner", name="inner")
     wait(inner, "finished")
     with pytest.raises(RunError, match="other jobs: inner"):
         remove(outer)
