@@ -94,7 +94,7 @@ def test_command_says_all_that_was_chosen_and_the_command_line_takes_it(intent):
         request=EmbedRequest(stride_px=64, batch_size=2),
     )
     found = parsed(embed_command(full, cells=Path("/data/my cells.tiff"), out=Path("x.h5ad")))
-    assert found["path"] == Path("/data/two scans.mcd")
+    assert found["images"] == ["/data/two scans.mcd"]
     assert found["cells"] == Path("/data/my cells.tiff")
     assert found["image"] == "spleen"
     assert found["out"] == Path("x.h5ad")
