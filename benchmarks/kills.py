@@ -2,8 +2,8 @@
 
     python benchmarks/kills.py --moments 20 [--write]
 
-A real process is killed (SIGKILL) each time, at a moment drawn from its start to the time that
-normalising the images and a share of the steps take (``tests/core/killed_training.py``).
+A real process is killed (SIGKILL) each time, at a random moment while it
+starts (one of four) or trains (``tests/core/killed_training.py``).
 """
 
 import argparse

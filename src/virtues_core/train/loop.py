@@ -289,10 +289,10 @@ def _attempt(
     callbacks = [
         Clock(),
         signals,
-        metrics,
         BestCheckpoint(run_dir / BEST, run.save),
         Reconstructions(run_dir / ARTIFACTS, shown, config.reconstruct_every_steps),
         saver,
+        metrics,  # the last one: what the others take is no waiting for data
     ]
     with quiet_lightning():
         trainer = make_trainer(config, run_dir, module.steps, callbacks)
