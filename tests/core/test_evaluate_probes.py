@@ -24,6 +24,7 @@ from virtues_core.evaluate import (
 )
 from virtues_core.markers import MarkerEmbeddings, Panel
 from virtues_core.model import Checkpoint, ModelConfig, VirTues, save_checkpoint
+from virtues_core.model.split import Split
 from virtues_core.simulate import CohortConfig, simulate_cohort, write_spora
 
 SHARED = {"P01732", "stain:dna"}
@@ -239,3 +240,38 @@ def test_the_commands(folders: tuple[Path, Path], immune, mibi, tmp_path: Path) 
         for one in found["encoders"].values():
             assert f"{one['macro_f1']:.3f}" in result.output
             assert set(one["classes"]["B"]) >= {"f1", "support"}
+
+
+def test_patients_that_a_checkpoint_never_saw_are_tested_on(
+    immune: list[LabelledTissue],
+) -> None:
+    members = [(t.dataset, t.patient, t.image) for t in immune]
+    trained = Split.of(members[:2], members[2:])
+    free = [dataclasses.replace(tissue, split=None) for tissue in immune]
+    report = evaluate_cells(free, [Told()], trained=trained, least_cells=1)
+    assert report.split == "as the checkpoint was trained"
+    assert report.tested_on <= len(immune[2].labels)
+    assert not any("was trained on" in text for text in report.warnings)
+    # the cohort's own split goes first, and may test on somebody whom the checkpoint knows
+    own = [
+        dataclasses.replace(tissue, split="test" if i == 0 else "train")
+        for i, tissue in enumerate(immune)
+    ]
+    known = evaluate_cells(own, [Told()], trained=trained, least_cells=1)
+    assert known.split == "the cohort's own"
+    assert any("trained on images of 1 of the 1 patients" in text for text in known.warnings)
+
+
+def test_the_command_asks_the_checkpoint_whom_it_knows(
+    folders: tuple[Path, Path], immune: list[LabelledTissue], tmp_path: Path
+) -> None:
+    members = [(t.dataset, t.patient, t.image) for t in immune]
+    made = dataclasses.replace(model(immune), split=Split.of(members, []))
+    save_checkpoint(made, tmp_path / "checkpoint")
+    app = typer.Typer()
+    evaluate.register(app)
+    words = ["evaluate", "cells", folders[0], "--label", "cell_type", "--stride", 128,
+             "--checkpoint", tmp_path / "checkpoint", "--json", tmp_path / "out.json"]  # fmt: skip
+    result = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "its tokens know them" in result.output
