@@ -5,7 +5,8 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-BENCHMARKS = $(sort $(shell grep -l __main__ benchmarks/*.py))
+BENCHMARKS = $(sort $(shell grep -l -e '"--write"' benchmarks/*.py))
+DISPLAYED = $(if $(DISPLAY),,$(shell command -v xvfb-run && echo -a))
 
 .PHONY: demo test bench
 .DELETE_ON_ERROR:
@@ -17,7 +18,9 @@ test: $(VENV)/installed-app,test
 	@$(BIN)/python scripts/run_tests.py $(ARGS)
 
 bench: $(VENV)/installed-app
-	@for file in $(BENCHMARKS); do echo "-- $$file"; $(BIN)/python $$file --write || exit 1; done
+	@for file in $(BENCHMARKS); do \
+	    echo "-- $$file"; $(DISPLAYED) $(BIN)/python $$file --write || exit 1; \
+	done
 
 $(VENV)/installed-%: pyproject.toml constraints.txt
 	@PYTHON="$(PYTHON)" sh scripts/make_venv.sh $(VENV)

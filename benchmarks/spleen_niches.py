@@ -74,12 +74,15 @@ def tested(fit: list[Niches], test: list[Niches], what: str) -> TypingScores:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--checkpoint", required=True)
+    parser.add_argument("--checkpoint", help="trained on the regions to fit; without one: nothing")
     parser.add_argument("--fit", default="r2,r4,r8,r12")
     parser.add_argument("--test", default="r16,r22")
     parser.add_argument("--stride", type=int, default=TILE_PX)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
+    if options.checkpoint is None:
+        print("left out: it needs --checkpoint, trained on the regions to fit")
+        return
     checkpoint = load_checkpoint(options.checkpoint)
     parts = []
     for names in (options.fit, options.test):
