@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -87,9 +88,14 @@ def test_the_time_left_goes_by_the_pace_of_this_start() -> None:
 
 
 def test_a_cancel_interrupts_as_ctrl_c_does(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), StatusWriter(tmp_path):
-        (tmp_path / CANCEL).touch()
-        time.sleep(20)
+    # tests that a shell runs in the background ignore Ctrl-C, until somebody listens for it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), StatusWriter(tmp_path):
+            (tmp_path / CANCEL).touch()
+            time.sleep(20)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert read_status(tmp_path).state == "stopped"
 
 

@@ -1,6 +1,8 @@
 """What a training would do and take, before it starts."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +97,12 @@ def test_a_step_is_measured(tmp_path: Path) -> None:
 
 
 def test_the_largest_micro_batch_that_fits_is_found() -> None:
+    # in a process of its own: one that has freed much memory takes no more of the system
+    code = "import test_train_plan; test_train_plan.find_the_largest_micro_batch()"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True, timeout=300)
+
+
+def find_the_largest_micro_batch() -> None:
     wide = dataclasses.replace(
         AUTO, batch_size=4, model=dataclasses.replace(TINY.model, model_dim=64, feedforward_dim=256)
     )

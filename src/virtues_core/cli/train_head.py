@@ -100,12 +100,13 @@ def train_head(
         if stopped():
             raise KeyboardInterrupt
 
-    with noted_signals() as stopped:
+    with noted_signals() as stopped:  # the head is saved in it: a cancel may be heard twice
         network = train(config, model.model, data, len(classes), on_step=told)
-    save_head(Head(network, classes, signature=checkpoint_signature(model)), out)
-    if len(losses) < steps:
-        typer.echo(f"stopped after {len(losses)} of {steps} steps; the head is in {out}", err=True)
-        raise typer.Exit(130)
+        save_head(Head(network, classes, signature=checkpoint_signature(model)), out)
+        if len(losses) < steps:
+            said = f"stopped after {len(losses)} of {steps} steps; the head is in {out}"
+            typer.echo(said, err=True)
+            raise typer.Exit(130)
     tenth = max(1, steps // 10)
     first, last = (sum(part) / len(part) for part in (losses[:tenth], losses[-tenth:]))
     typer.echo(f"loss {first:.3f} in the first tenth of the steps, {last:.3f} in the last")
