@@ -31,10 +31,10 @@ def jobs(tmp_path, monkeypatch):
     for job in list_jobs():
         try:
             process = psutil.Process(json.loads((job.run_dir / "status.json").read_text())["pid"])
+            if str(job.run_dir) in process.cmdline():
+                process.kill()
         except (OSError, KeyError, ValueError, TypeError, psutil.Error):
-            continue
-        if str(job.run_dir) in process.cmdline():
-            process.kill()
+            continue  # it has ended, or its status says nothing
 
 
 @pytest.fixture
