@@ -1,9 +1,11 @@
 """What happens beside a training: saving, metrics, the clock, signals, the terminal."""
 
+import contextlib
 import csv
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,11 +60,10 @@ class StateSaver(Callback):
         if not whole or trainer.world_size > 1 or not is_out_of_memory(exception):
             return
         pl_module.zero_grad(set_to_none=True)
-        try:
+        traceback.clear_frames(exception.__traceback__)  # what the failed step had computed
+        # Without memory, writing fails in words of its own; then the last state serves.
+        with contextlib.suppress(RuntimeError, MemoryError):
             self.save(trainer)
-        except (RuntimeError, MemoryError) as error:  # the run goes on from the last state then
-            if not is_out_of_memory(error):
-                raise
 
 
 class Clock(Callback):

@@ -23,7 +23,14 @@ MOST_ON_SEVERAL = 16
 """Crops at once where several devices share a step and none was named."""
 _CPU_SHARE, _GPU_SHARE = 0.5, 0.9
 """Of the memory that is free when a run starts, what it may take."""
-_SAID = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")
+_SAID = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "out of memory",
+    "alloc_failed",
+    "could not create a primitive",  # oneDNN's words where its scratch memory is not given
+)
 
 
 @dataclass(frozen=True)

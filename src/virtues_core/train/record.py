@@ -21,6 +21,7 @@ from virtues_core.run_dir import ARTIFACTS, RUN, first_process, read_json, updat
 from virtues_core.train.callbacks import truncate_rows
 from virtues_core.train.config import TrainConfig
 from virtues_core.train.dataset import TrainingImage
+from virtues_core.train.memory import is_out_of_memory
 from virtues_core.train.sources import TrainingData
 
 STATE = Path("checkpoints") / "last.ckpt"
@@ -101,6 +102,8 @@ def saved_steps(run_dir: Path) -> int | None:
     ------
     CheckpointError
         It is damaged.
+    RuntimeError
+        Memory ran out while it was read.
     """
     state = run_dir / STATE
     if not state.is_file():
@@ -109,6 +112,8 @@ def saved_steps(run_dir: Path) -> int | None:
         loaded = torch.load(state, map_location="cpu", weights_only=True, mmap=True)
         return int(loaded["global_step"])
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         message = f"{state} is damaged ({error}); start the run anew."
         raise CheckpointError(message) from error
 
