@@ -1,0 +1,277 @@
+"""2-Wasserstein distance of sets of niche tokens, lower bounds that are proven, exact search.
+
+Source: the paper, Methods, "Information retrieval". A tissue is a set of N tokens of equal weight;
+the distance of two tissues is ::
+
+    W2(a, b) = sqrt( min over π of Σ_ij π_ij ‖a_i - b_j‖² ),    π 1 = 1/N,  πᵀ 1 = 1/M
+
+where sizes N and M may differ. The optimum is found by POT's network simplex; a candidate is left
+out only where a lower bound of its distance is above a distance that is already there, so that the
+answer is that of solving every candidate.
+"""
+
+import bisect
+import math
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtues_core.errors import InputError
+
+Tokens = NDArray[np.floating]
+_STEPS = 10**8
+"""Steps of the network simplex at the most: more than any two sets of tissue niches take."""
+_ROUNDING = 1e-12
+"""Bounds are lowered by this share of what they are computed from: far above what rounding of
+64-bit numbers does to sums of some thousand terms, so that they stay bounds."""
+_AT_ONCE = (32, 256)
+"""Candidates whose tokens are read together: at first, and at the most."""
+_TOKENS_AT_ONCE = 4096
+"""Tokens read together at the most, where one tissue has no more."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest of n candidates."""
+
+    positions: tuple[int, ...]
+    """Which, the nearest first; among equally far ones the first."""
+    distances: tuple[float, ...]
+    """W2 of each."""
+    candidates: int
+    """n."""
+    compared: int
+    """Candidates whose tokens were looked at; all others are out by the bound of their moments."""
+    solved: int
+    """Candidates whose distance was solved for; all others are out by a bound."""
+
+
+def wasserstein(a: Tokens, b: Tokens) -> float:
+    """Compute the exact 2-Wasserstein distance between two sets of equally weighted tokens.
+
+    Parameters
+    ----------
+    a
+        (N, D).
+    b
+        (M, D).
+
+    Raises
+    ------
+    InputError
+        A set is empty, not finite, or of another width.
+
+    Examples
+    --------
+    Two points move by 1 and by 2:
+
+    >>> round(wasserstein(np.array([[0.0], [10.0]]), np.array([[12.0], [1.0]])), 6)
+    1.581139
+    """
+    from scipy.spatial.distance import cdist
+
+    a, b = check_tokens(a), check_tokens(b)
+    if a.shape[1] != b.shape[1]:
+        message = (
+            f"expected two sets of tokens of one width, found {a.shape[1]} and {b.shape[1]} "
+            "values. Compare tokens of one checkpoint."
+        )
+        raise InputError(message)
+    with warnings.catch_warnings():  # a solution that is not optimal is none
+        warnings.simplefilter("error", UserWarning)
+        cost = float(
+            optimal_transport().emd2(
+                np.full(len(a), 1 / len(a)),
+                np.full(len(b), 1 / len(b)),
+                cdist(a, b, "sqeuclidean"),
+                numItermax=_STEPS,
+                center_dual=False,
+                check_marginals=False,
+            )
+        )
+    return math.sqrt(max(cost, 0.0))
+
+
+def optimal_transport() -> ModuleType:
+    """Import POT without its bridges: it would import each of PyTorch, JAX, … that is installed."""
+    off = [f"POT_BACKEND_DISABLE_{name}" for name in ("PYTORCH", "JAX", "CUPY", "TENSORFLOW")]
+    ours = [name for name in off if "ot" not in sys.modules and name not in os.environ]
+    os.environ.update(dict.fromkeys(ours, "1"))
+    try:
+        import ot
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+    module: ModuleType = ot
+    return module
+
+
+def check_tokens(tokens: Tokens) -> NDArray[np.float64]:
+    """Return tokens (N, D) as 64-bit numbers.
+
+    Raises
+    ------
+    InputError
+        Not (N, D) with N and D of 1 or more, or not finite.
+    """
+    found = np.asarray(tokens, dtype=np.float64)
+    if found.ndim != 2 or not found.size or not np.isfinite(found).all():
+        what = f"shape {found.shape}" + (" with NaN or infinity" if found.ndim == 2 else "")
+        message = f"expected niche tokens (N, D), finite, one or more, found {what}."
+        raise InputError(message)
+    return found
+
+
+def moments(tokens: Tokens) -> tuple[NDArray[np.float64], float]:
+    """Give the mean (D,) of tokens (N, D) and their spread, √(mean of ‖token - mean‖²)."""
+    values = np.asarray(tokens, dtype=np.float64)
+    mean = values.mean(axis=0)
+    return mean, math.sqrt(np.square(values - mean).sum() / len(values))
+
+
+def moment_bounds(
+    mean: NDArray[np.float64],
+    spread: float,
+    means: NDArray[np.float64],
+    spreads: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Bound the distances from below by the distance of means and the difference of spreads.
+
+    Proof. Let X, Y be coupled by any π, with means m, m'. Since the centred parts have mean 0,
+    E‖X - Y‖² = ‖m - m'‖² + E‖X₀ - Y₀‖². By the triangle inequality in L²,
+    E‖X₀ - Y₀‖² ≥ (√E‖X₀‖² - √E‖Y₀‖²)², the squared difference of the spreads, which no π
+    changes. So W2² ≥ ‖m - m'‖² + (s - s')².
+
+    Parameters
+    ----------
+    mean
+        (D,) of the query.
+    spread
+        Of the query, as `moments` gives it.
+    means
+        (n, D) of n candidates.
+    spreads
+        (n,).
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) float64, each W2 or less.
+
+    Examples
+    --------
+    >>> moment_bounds(np.zeros(2), 1.0, np.array([[3.0, 0.0]]), np.array([5.0])).round(6)
+    array([5.])
+    """
+    apart = np.linalg.norm(means - mean, axis=1)
+    bounds = np.hypot(apart, spreads - spread)
+    allowance = _ROUNDING * (2 * np.linalg.norm(mean) + apart + spread + spreads)
+    return np.asarray(np.maximum(bounds - allowance, 0))
+
+
+def neighbour_bounds(query: Tokens, sets: Sequence[Tokens]) -> NDArray[np.float64]:
+    """Bound the distances from below by the way of each token to its nearest one.
+
+    Proof. Σ_ij π_ij c_ij ≥ Σ_i min_j c_ij Σ_j π_ij = (1/N) Σ_i min_j c_ij for every π, and the same
+    with rows and columns exchanged. So W2² is no less than the larger of the two means.
+
+    Parameters
+    ----------
+    query
+        (N, D).
+    sets
+        n × (M_i, D).
+
+    Returns
+    -------
+    numpy.ndarray
+        (n,) float64, each W2 or less.
+
+    Examples
+    --------
+    >>> neighbour_bounds(np.array([[0.0], [1.0]]), [np.array([[1.0], [4.0]])]).round(6)
+    array([2.12132])
+    """
+    origin = np.asarray(query, dtype=np.float64).mean(axis=0)  # small numbers round less
+    a = np.asarray(query, dtype=np.float64) - origin
+    sizes = np.array([len(one) for one in sets])
+    b = np.concatenate([np.asarray(one, dtype=np.float64) for one in sets]) - origin
+    squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)
+    costs = np.maximum(squares * (1 - _ROUNDING) - 2 * (a @ b.T), 0)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    outward = np.minimum.reduceat(costs, starts, axis=1).mean(axis=0)
+    homeward = np.add.reduceat(costs.min(axis=0), starts) / sizes
+    return np.asarray(np.sqrt(np.maximum(outward, homeward) * (1 - _ROUNDING)))
+
+
+def nearest_sets(
+    query: Tokens,
+    bounds: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    read: Callable[[NDArray[np.intp]], Sequence[Tokens]],
+    top: int,
+    *,
+    look: Callable[[int, int], None] | None = None,
+) -> Nearest:
+    """Find the nearest sets exactly, reading tokens in the order of the bounds.
+
+    Candidates come in ascending order of a first bound; tokens of some of them are read and bounded
+    again (`neighbour_bounds`), and what may still be nearer than the best so far is solved for
+    (`wasserstein`). All that is left is farther than the k-th best once the next bound is.
+
+    Parameters
+    ----------
+    query
+        (N, D).
+    bounds
+        (n,) lower bound of each candidate's distance, such as `moment_bounds`.
+    sizes
+        (n,) number of tokens of each.
+    read
+        Positions (k,) among the candidates → k × (M_i, D).
+    top
+        How many; fewer candidates give fewer.
+    look
+        Called with how many candidates are decided, of how many.
+
+    Raises
+    ------
+    InputError
+        ``top`` is under 1, or tokens do not fit.
+    """
+    if top < 1:
+        message = f"expected 1 or more nearest tissues, found {top}."
+        raise InputError(message)
+    order = np.argsort(bounds, kind="stable")
+    best: list[tuple[float, int]] = []
+    start, solved, size = 0, 0, max(_AT_ONCE[0], 2 * top)
+    while start < len(order):
+        part = order[start : start + size]
+        part = part[bounds[part] <= _reach(best, top)]
+        if not len(part):
+            break
+        part = part[: max(1, np.searchsorted(sizes[part].cumsum(), _TOKENS_AT_ONCE, "right"))]
+        sets = read(part)
+        closer = np.maximum(bounds[part], neighbour_bounds(query, sets))
+        for i in np.argsort(closer, kind="stable").tolist():
+            if closer[i] > _reach(best, top):
+                break
+            bisect.insort(best, (wasserstein(query, sets[i]), int(part[i])))
+            del best[top:]
+            solved += 1
+        start, size = start + len(part), max(size, min(2 * size, _AT_ONCE[1]))
+        if look is not None:
+            look(min(start, len(order)), len(order))
+    distances, positions = zip(*best, strict=True) if best else ((), ())
+    return Nearest(positions, distances, len(order), start, solved)
+
+
+def _reach(best: list[tuple[float, int]], top: int) -> float:
+    """Distance above which nothing changes the best any more."""
+    return best[-1][0] if len(best) == top else math.inf
