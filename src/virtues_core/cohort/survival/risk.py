@@ -70,9 +70,9 @@ def risk_ratio(present: NDArray[Any], group: NDArray[Any]) -> RiskRatio:
     counts = (int(table[0, 0]), int(table[0].sum()), int(table[1, 0]), int(table[1].sum()))
     if (why_not := _why_not(table)) != "":
         return RiskRatio(np.nan, np.nan, np.nan, *counts, why_not=why_not)
-    found = Table2x2(table, shift_zeros=True)
+    corrected = bool((table == 0).any())  # statsmodels would move the zeros alone
+    found = Table2x2(table + 0.5 if corrected else table)
     lower, upper = found.riskratio_confint(alpha=1 - LEVEL)
-    corrected = bool((table == 0).any())
     return RiskRatio(float(found.riskratio), float(lower), float(upper), *counts, corrected)
 
 
