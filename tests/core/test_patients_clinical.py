@@ -99,7 +99,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read(tmp_path, text)
     said = str(caught.value).splitlines()
-    assert said[0] == "c.csv has 7 problems:"
+    assert said[0] == "c.csv: 7 problems"
     for expected, line in zip(
         (
             "1 row without a patient in 'id' (line 6)",
@@ -129,7 +129,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
          r"'y' differs between tissues of 1 patient \(A\)"),
         ("id,s,y\nA,1,1\nA,1,0\nB,3,0\n", Columns("id", tissue="s", outcome="y"),
          r"1 tissue in several rows that differ \(1\)"),
-        ("id,y\nA,1\nB,0\n", Columns("patient", outcome="response"), "has 2 problems"),
+        ("id,y\nA,1\nB,0\n", Columns("patient", outcome="response"), ": 2 problems"),
         ("pat,Died\nA,1\nB,0\n", Columns("pat", outcome="died"), "did you mean 'Died'"),
         ("id,y,y\nA,1,0\n", Columns("id", outcome="y"), "found 'y' twice"),
         ("id,y\n", Columns("id", outcome="y"), "found no rows"),

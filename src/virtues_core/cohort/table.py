@@ -105,7 +105,11 @@ def provenance(table: "AnnData") -> Provenance:
     InputError
         The table does not say: it was not made by `virtues embed`.
     """
-    told = table.uns.get("virtues")
+    return provenance_of(table.uns.get("virtues"))
+
+
+def provenance_of(told: object) -> Provenance:
+    """Read what ``uns["virtues"]`` says; see `provenance`."""
     needed = ("checkpoint", "checkpoint_signature", "panel", "level")
     if not isinstance(told, Mapping) or any(name not in told for name in needed):
         message = (

@@ -96,10 +96,11 @@ def _parquet(path: Path) -> "pd.DataFrame":
     if any(name is not None for name in table.index.names):
         table = table.reset_index()
     table.columns = pd.Index([str(name).strip() for name in table.columns])
-    return table.astype(object).where(table.notna(), None).map(_as_text)
+    return table.astype(object).where(table.notna(), None).map(as_text)
 
 
-def _as_text(value: object) -> str | None:
+def as_text(value: object) -> str | None:
+    """Write a name as a table has it, None where it is missing: 7.0 is 7."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # a column of whole numbers with a gap is stored as floats
     return None if value is None else _known(str(value))

@@ -38,10 +38,10 @@ def report(of: str, problems: Sequence[str]) -> str:
     Examples
     --------
     >>> print(report("clinical.csv", ["no column 'died'.", "1 patient twice."]))
-    clinical.csv has 2 problems:
+    clinical.csv: 2 problems
     - no column 'died'.
     - 1 patient twice.
     """
     if len(problems) == 1:
         return f"{of}: {problems[0]}"
-    return "\n- ".join([f"{of} has {len(problems)} problems:", *problems])
+    return "\n- ".join([f"{of}: {len(problems)} problems", *problems])

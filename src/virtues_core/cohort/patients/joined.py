@@ -1,0 +1,132 @@
+"""Cells and clinical data of the same patients."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtues_core.cohort.patients.cells import CellTables
+from virtues_core.cohort.patients.clinical import Clinical
+from virtues_core.cohort.patients.wording import counted, some
+from virtues_core.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class PatientCells:
+    """P patients of whom there are cells and clinical data."""
+
+    cells: CellTables
+    """All cells of the tables, those of other patients too."""
+    clinical: Clinical
+    """Of the P patients alone."""
+    patients: tuple[str, ...]
+    """Their names, sorted."""
+    codes: NDArray[np.int32]
+    """(N,) place of each cell's patient in `patients`; -1 for cells of others."""
+    notes: tuple[str, ...]
+    """What a reader should know: of the tables, and who is in one and not in the other."""
+
+    def patient_rows(self) -> "pd.DataFrame":
+        """Give P rows: ``patient_id``, ``tissues`` (joined by ``;``), ``cells`` (their number)."""
+        import pandas as pd
+
+        table = self.cells.cells
+        own = self.codes >= 0
+        pairs = pd.DataFrame(
+            {"code": self.codes[own], "tissue": table["tissue_id"].to_numpy()[own]}
+        ).drop_duplicates()
+        tissues = pairs.astype({"tissue": str}).groupby("code")["tissue"]
+        told = tissues.agg(lambda names: ";".join(sorted(names)))
+        counts = np.bincount(self.codes[own], minlength=len(self.patients))
+        return pd.DataFrame(
+            {"patient_id": self.patients, "tissues": told.to_numpy(), "cells": counts}
+        )
+
+
+def join(cells: CellTables, clinical: Clinical) -> PatientCells:
+    """Find whose cells they are.
+
+    A clinical table that names tissues says so; else the tables' own ``patient_id`` does.
+
+    Parameters
+    ----------
+    cells
+        Of any number of patients.
+    clinical
+        Of any number of patients.
+
+    Returns
+    -------
+    PatientCells
+        Those who are in both; the notes count and name the others.
+
+    Raises
+    ------
+    InputError
+        Nobody is in both, a tissue belongs to two patients, or those in both have one outcome
+        alone, or all of them are censored.
+    """
+    tissues, owners = _owners(cells, clinical)
+    known = clinical.table.index
+    theirs = sorted(set(owners) & set(known))
+    if not theirs:
+        named = sorted(set(owners) - {""})
+        message = (
+            "expected patients with cells and clinical data, found none: the tables name "
+            f"{some(named) if named else 'nobody'}, the clinical table {some(known)}. Name "
+            "patients alike, or the column that maps tissues to them (--tissue)."
+        )
+        raise InputError(message)
+    place = {patient: code for code, patient in enumerate(theirs)}
+    of_tissue = np.array([place.get(owner, -1) for owner in owners], np.int32)
+    codes = of_tissue[cells.cells["tissue_id"].cat.codes.to_numpy()]
+    notes = _told(tissues, owners, list(known), len(theirs))
+    return PatientCells(
+        cells, clinical.of(theirs), tuple(theirs), codes, (*cells.notes, *clinical.notes, *notes)
+    )
+
+
+def _owners(cells: CellTables, clinical: Clinical) -> tuple[list[str], list[str]]:
+    """Give all tissues and the patient of each; "" where nobody says."""
+    pairs = cells.cells[["tissue_id", "patient_id"]].drop_duplicates().astype(str)
+    tissues = [str(name) for name in cells.cells["tissue_id"].cat.categories]
+    told = pairs[pairs["patient_id"] != ""].groupby("tissue_id")["patient_id"].agg(set)
+    own: dict[str, set[str]] = {str(tissue): set(names) for tissue, names in told.items()}
+    if clinical.tissues is not None:
+        by_clinic = clinical.tissues.to_dict()
+        for tissue in set(tissues) & set(by_clinic):
+            own.setdefault(tissue, set()).add(str(by_clinic[tissue]))
+    torn = {tissue: names for tissue, names in own.items() if len(names) > 1}
+    if torn:
+        told_torn = some(f"{tissue}: {' and '.join(sorted(n))}" for tissue, n in torn.items())
+        message = (
+            f"expected one patient for each tissue, found two for {counted(len(torn), 'tissue')} "
+            f"({told_torn}). Correct the tables or the clinical table."
+        )
+        raise InputError(message)
+    if clinical.tissues is not None:
+        own = {tissue: own[tissue] for tissue in set(tissues) & set(clinical.tissues.index)}
+    return tissues, [next(iter(own.get(tissue, {""}))) for tissue in tissues]
+
+
+def _told(
+    tissues: Sequence[str], owners: Sequence[str], known: Sequence[str], both: int
+) -> list[str]:
+    """Count and name who is in one and not in the other."""
+    with_images, clinic = set(owners) - {""}, set(known)
+    nobody = [tissue for tissue, owner in zip(tissues, owners, strict=True) if not owner]
+    notes = [f"{counted(both, 'patient')} with images and clinical data."]
+    for names, text in (
+        (clinic - with_images, "with clinical data and without images"),
+        (with_images - clinic, "with images and without clinical data"),
+    ):
+        if names:
+            notes.append(f"{counted(len(names), 'patient')} {text}: {some(names)}.")
+    if nobody:
+        notes.append(f"{counted(len(nobody), 'tissue')} of no known patient: {some(nobody)}.")
+    return notes

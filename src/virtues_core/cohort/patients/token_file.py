@@ -1,0 +1,252 @@
+"""One table of tokens on disk (AnnData, .h5ad or .zarr): only what is asked for is read."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtues_core.cohort.patients.clinical_file import as_text
+from virtues_core.cohort.table import TOKENS, UNSURE, Provenance, log_intensities, provenance_of
+from virtues_core.errors import InputError, ReadError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Rows = Literal["tokens", "intensities"]
+RowLevel = Literal["cell", "niche"]
+NUMBER = {"cell": "cell_id", "niche": "niche_id"}
+"""The column that numbers the rows of a level."""
+_GAP, _RUN = 32, 4096
+"""Rows that are wanted and lie closer than the first are read in one go, of the second at most."""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenFile:
+    """A table of N rows, whose tokens stay on disk."""
+
+    path: Path
+    rows: int
+    """N."""
+    dim: int
+    """Width of its tokens."""
+    made_with: Provenance
+    image: str
+    """The image file, as `virtues embed` was given it; empty where it does not say."""
+    var: "pd.DataFrame"
+    """Its channels; no rows where it has no mean intensities."""
+
+    def read(
+        self, rows: NDArray[np.int64] | slice, of: Rows, markers: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Read some rows.
+
+        Parameters
+        ----------
+        rows
+            A slice, or sorted numbers.
+        of
+            tokens, or log(1 + mean intensity) of markers.
+        markers
+            Keys of those markers.
+
+        Returns
+        -------
+        numpy.ndarray
+            (n, D) or (n, M).
+
+        Raises
+        ------
+        ReadError
+            The file is gone or broken.
+        InputError
+            A value is not finite.
+        """
+        with _opened(self.path) as group:
+            stored = _matrix(group["X"] if of == "intensities" else group["obsm"][TOKENS])
+            if isinstance(rows, slice):
+                found = _dense(stored[rows])
+            else:
+                near = max(_GAP, (getattr(stored, "chunks", None) or (0,))[0])
+                found = np.empty((len(rows), stored.shape[1]), np.float32)
+                for run in _runs(rows, near):
+                    first = int(rows[run.start])
+                    block = _dense(stored[first : int(rows[run.stop - 1]) + 1])
+                    found[run] = block[rows[run] - first]
+        if not np.isfinite(found).all():
+            message = (
+                f"expected finite {of} in {str(self.path)!r}, found NaN or infinity. Compute them "
+                "again with `virtues embed`."
+            )
+            raise InputError(message)
+        return log_intensities(found, self.var, markers) if of == "intensities" else found
+
+
+def open_token_file(
+    path: Path, level: RowLevel, columns: Sequence[str]
+) -> tuple[TokenFile, "pd.DataFrame"]:
+    """Read what a table says of its rows, and nothing of the rows' tokens.
+
+    Parameters
+    ----------
+    path
+        ``.h5ad`` or ``.zarr``.
+    level
+        Of what its rows must be tokens.
+    columns
+        Further columns of ``obs`` to read.
+
+    Returns
+    -------
+    file
+    rows
+        (N,) ``tissue_id``, ``cell_id`` or ``niche_id``, ``patient_id``, ``x_um``, ``y_um``, and
+        ``cell_type`` where it has them; see `CellTables.cells`.
+
+    Raises
+    ------
+    ReadError
+        Nothing is there, or it is no AnnData.
+    InputError
+        It has no tokens of that level, or lacks a column.
+    """
+    from anndata.io import read_elem
+
+    with _opened(path) as group:
+        told = read_elem(group["uns"]["virtues"]) if "virtues" in group.get("uns", {}) else None
+        try:
+            made_with = provenance_of(told)
+        except InputError as error:
+            message = f"{path.name}: {error}"
+            raise InputError(message) from error
+        if made_with.level != level or TOKENS not in group["obsm"]:
+            found = f"tokens of {made_with.level}s" if TOKENS in group["obsm"] else "no tokens"
+            message = (
+                f"expected tokens of {level}s in {path.name!r}, found {found}. Make the table with "
+                f"`virtues embed --level {level}`."
+            )
+            raise InputError(message)
+        count, dim = group["obsm"][TOKENS].shape
+        var = read_elem(group["var"])
+        if "X" not in group or not {"key", "in_model"} <= set(var.columns):
+            var = var.iloc[:0]
+        image = str(dict(told or {}).get("image", ""))
+        file = TokenFile(path, int(count), int(dim), made_with, image, var)
+        return file, _rows(group, file, columns)
+
+
+def check_level(level: str) -> RowLevel:
+    """Return the level of this name.
+
+    Raises
+    ------
+    InputError
+        Tables of that level are not read here.
+    """
+    for known in get_args(RowLevel):
+        if level == known:
+            return known  # type: ignore[no-any-return]
+    message = f"expected a level out of {', '.join(get_args(RowLevel))}; found {level!r}."
+    raise InputError(message)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open an AnnData for reading."""
+    import h5py
+    import zarr
+
+    if not path.exists():
+        message = (
+            f"expected a table of tokens at {str(path)!r}, found nothing. Check the path, or make "
+            "one with `virtues embed`."
+        )
+        raise ReadError(message)
+    try:
+        if path.suffix == ".zarr":
+            yield zarr.open_group(path, mode="r")
+        else:
+            with h5py.File(path, "r") as file:
+                yield file
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        message = (
+            f"expected an AnnData (.h5ad or .zarr) at {str(path)!r}, found something else "
+            f"({error}). Make it again with `virtues embed`."
+        )
+        raise ReadError(message) from error
+
+
+def _rows(group: Any, file: TokenFile, columns: Sequence[str]) -> "pd.DataFrame":
+    import pandas as pd
+    from anndata.io import read_elem
+
+    obs, number = group["obs"], NUMBER[file.made_with.level]
+    there = list(obs.attrs["column-order"])
+    lacking = [name for name in ("tissue_id", number, *columns) if name not in there]
+    if lacking:
+        message = (
+            f"expected a column {' and '.join(map(repr, lacking))} in obs of {file.path.name!r}, "
+            f"found {', '.join(map(str, there))}. Make the table with `virtues embed`."
+        )
+        raise InputError(message)
+    places = group["obsm"]["spatial"][:, :2] if "spatial" in group["obsm"] else None
+    if places is None:
+        places = np.full((file.rows, 2), np.nan)
+    patient = read_elem(obs["patient_id"]) if "patient_id" in there else [""] * file.rows
+    found: dict[str, Any] = {
+        "tissue_id": names(read_elem(obs["tissue_id"])),
+        number: np.asarray(read_elem(obs[number])).astype(np.int64),
+        "patient_id": names(patient),
+        "x_um": np.asarray(places[:, 0], np.float32),
+        "y_um": np.asarray(places[:, 1], np.float32),
+    }
+    if "cell_type" in there:
+        found["cell_type"] = names(read_elem(obs["cell_type"]), unknown=UNSURE)
+    for name in dict.fromkeys(columns):
+        if name not in found:
+            values = read_elem(obs[name])
+            numeric = isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
+            found[name] = values if numeric else names(values)
+    return pd.DataFrame(found)
+
+
+def names(values: Any, unknown: str = "") -> "pd.Categorical":
+    """Make a category of text of what tells rows apart; what is missing is ``""``.
+
+    Parameters
+    ----------
+    values
+        (N,) text, numbers or a category.
+    unknown
+        Text that also means that nothing is known.
+    """
+    import pandas as pd
+
+    found = pd.Categorical(values)
+    texts = ["", *(as_text(value) or "" for value in found.categories)]
+    texts = ["" if text == unknown else text for text in texts]
+    categories, place = np.unique(np.array(texts, dtype=str), return_inverse=True)
+    coded = pd.Categorical.from_codes(place[found.codes + 1], pd.Index(categories.astype(object)))
+    return coded.remove_unused_categories()
+
+
+def _matrix(stored: Any) -> Any:
+    """Give rows of a matrix that is stored dense, or as SciPy's sparse ones are."""
+    from anndata.io import sparse_dataset
+
+    return stored if hasattr(stored, "shape") else sparse_dataset(stored)
+
+
+def _dense(block: Any) -> NDArray[np.float32]:
+    return np.asarray(block.toarray() if hasattr(block, "toarray") else block, dtype=np.float32)
+
+
+def _runs(rows: NDArray[np.int64], near: int) -> Iterator[slice]:
+    """Part sorted numbers where the next is far, or the run is long."""
+    far = (np.diff(rows) > near) | (rows[1:] // _RUN != rows[:-1] // _RUN)
+    ends = [0, *(np.flatnonzero(far) + 1).tolist(), len(rows)]
+    return (slice(a, b) for a, b in pairwise(ends) if b > a)

@@ -1,0 +1,272 @@
+"""Tables of cells as one, their tokens on disk; whose cells they are."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from cohort_samples import WIDTH, table
+from scipy.sparse import csr_matrix
+
+from virtues_core.cohort import log_intensities, write_table
+from virtues_core.cohort.patients import CellTables, Columns, join, open_cells, read_clinical
+from virtues_core.errors import InputError, ReadError
+
+SIZES = (90, 7, 240)
+KEYS = ("P11836", "stain:dna")
+
+
+def tables() -> list[AnnData]:
+    """Three tables of cells in places, whose channels differ in order and number."""
+    panels = (("P01732", "P11836", "stain:dna"), ("stain:dna", "P11836"), ("P11836", "stain:dna"))
+    made = []
+    for seed, (size, panel) in enumerate(zip(SIZES, panels, strict=True)):
+        own = table(size, seed, panel=panel)
+        own.obsm["spatial"] = np.random.default_rng(seed).random((size, 2)) * 100
+        own.uns["virtues"]["image"] = f"images/{seed}.tiff"
+        own.obs["cell_type"] = own.obs["phenotype"].where(own.obs["cell_id"] > 2, "unsure")
+        made.append(own)
+    return made
+
+
+@pytest.fixture(params=["h5ad", "zarr"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    for number, own in enumerate(tables()):
+        write_table(own, tmp_path / f"t{number}.{request.param}")
+    return tmp_path
+
+
+def all_tokens() -> np.ndarray:
+    return np.concatenate([own.obsm["X_virtues"] for own in tables()])
+
+
+def test_rows_in_the_order_of_the_files(folder: Path) -> None:
+    found = open_cells([folder], columns=("phenotype", "cell_id"))
+    assert (len(found), found.dim, found.signature) == (sum(SIZES), WIDTH, "abc")
+    assert found.marker_keys == KEYS
+    assert found.markers == ("c1", "c2")
+    cells = found.cells
+    assert cells.columns.tolist() == [
+        "tissue_id", "cell_id", "patient_id", "x_um", "y_um", "cell_type", "phenotype",
+    ]  # fmt: skip
+    expected = pd.concat([own.obs for own in tables()])
+    assert cells["tissue_id"].tolist() == expected["tissue_id"].tolist()
+    assert cells["cell_id"].tolist() == expected["cell_id"].tolist()
+    assert cells["patient_id"].dtype == "category"
+    places = np.concatenate([own.obsm["spatial"] for own in tables()])
+    assert np.allclose(cells[["x_um", "y_um"]], places)
+    unsure = expected["cell_id"].to_numpy() <= 2
+    assert ((cells["cell_type"] == "").to_numpy() == unsure).all()
+    assert found.images["P1-0-A"] == "images/1.tiff"
+
+
+@pytest.mark.parametrize("rows", [1, 89, 90, 97, 98, 1000])
+def test_batches_are_full_and_in_order(folder: Path, rows: int) -> None:
+    found = open_cells([folder])
+    places, parts = zip(*found.batches(rows), strict=True)
+    assert [p.stop - p.start for p in places[:-1]] == [rows] * (len(places) - 1)
+    assert [p.start for p in places] == [0, *(p.stop for p in places[:-1])]
+    assert np.array_equal(np.concatenate(parts), all_tokens())
+
+
+def test_rows_are_taken_in_the_order_given(folder: Path) -> None:
+    found = open_cells([folder])
+    rows = np.array([336, 0, 95, 95, 200, 1, 89, 90])
+    assert np.array_equal(found.take(rows), all_tokens()[rows])
+    assert found.take(np.array([], int)).shape == (0, WIDTH)
+    assert found.take(rows, "intensities").shape == (8, 2)
+
+
+def test_intensities_of_the_markers_that_all_show(folder: Path) -> None:
+    found = open_cells([folder])
+    expected = [log_intensities(own.X, own.var, KEYS) for own in tables()]
+    parts = [values for _, values in found.batches(100, "intensities")]
+    assert np.allclose(np.concatenate(parts), np.concatenate(expected))
+
+
+def test_far_and_near_rows_of_a_long_table(tmp_path: Path) -> None:
+    own = table(9000, 3, panel=KEYS)
+    own.X = csr_matrix(own.X)
+    write_table(own, tmp_path / "long.h5ad")
+    found = open_cells([tmp_path / "long.h5ad"])
+    rng = np.random.default_rng(0)
+    for rows in (rng.integers(0, 9000, 40), np.arange(4000, 8500)[::-1], np.array([0, 8999])):
+        assert np.array_equal(found.take(rows), own.obsm["X_virtues"][rows])
+    dense = np.asarray(own.X.toarray())
+    assert np.allclose(found.take(rows, "intensities"), log_intensities(dense, own.var, KEYS)[rows])
+
+
+def test_memory_is_of_a_batch_and_not_of_the_tables(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        own = table(8000, seed, patients=2)
+        own.obsm["X_virtues"] = rng.random((8000, 256), np.float32)
+        write_table(own, tmp_path / f"t{seed}.h5ad")
+    del own
+    all_bytes = 3 * 8000 * 256 * 4
+    found = open_cells([tmp_path])
+    tracemalloc.start()
+    total = sum(float(values.sum()) for _, values in found.batches(1000))
+    few = found.take(np.arange(0, 24_000, 100))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total > 0
+    assert few.shape == (240, 256)
+    assert peak < all_bytes / 4
+
+
+def test_niches_where_they_are_asked_for(tmp_path: Path) -> None:
+    own = table(20, level="niche")
+    own.obs = own.obs.rename(columns={"cell_id": "niche_id"})
+    write_table(own, tmp_path / "n.h5ad")
+    assert open_cells([tmp_path / "n.h5ad"], level="niche").cells["niche_id"].tolist()[:2] == [1, 2]
+    with pytest.raises(InputError, match=r"tokens of cells in 'n.h5ad', found tokens of niches"):
+        open_cells([tmp_path / "n.h5ad"])
+    with pytest.raises(InputError, match="level out of cell, niche"):
+        open_cells([tmp_path / "n.h5ad"], level="tissue")
+
+
+def _broken(kind: str, own: AnnData) -> AnnData:
+    if kind == "tokens":
+        del own.obsm["X_virtues"]
+    elif kind == "nan":
+        own.obsm["X_virtues"][3, 1] = np.nan
+    elif kind == "checkpoint":
+        own.uns["virtues"]["checkpoint_signature"] = "other"
+    elif kind == "unknown":
+        del own.uns["virtues"]
+    elif kind == "column":
+        del own.obs["tissue_id"]
+    elif kind == "nameless":
+        own.obs["tissue_id"] = own.obs["tissue_id"].where(own.obs["cell_id"] > 3, "")
+    elif kind == "twice":
+        own.obs["cell_id"] = own.obs["cell_id"].to_numpy() // 3
+    elif kind == "again":
+        own.obs["tissue_id"] = "P0-1-A"
+    return own
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("tokens", "tokens of cells in 'b.h5ad', found no tokens"),
+        ("checkpoint", r"one checkpoint, found 2: 'tiny' \(12 values\) in a.h5ad; 'tiny'"),
+        ("unknown", "b.h5ad: expected checkpoint"),
+        ("column", "expected a column 'tissue_id' in obs of 'b.h5ad'"),
+        ("nameless", "3 rows of 'b.h5ad' without a tissue"),
+        ("twice", "with a cell_id that is there before, in P1-"),
+        ("again", r"1 tissue in two tables: P0-1-A \(a.h5ad and b.h5ad\)"),
+    ],
+)
+def test_refusals(tmp_path: Path, kind: str, said: str) -> None:
+    write_table(table(90, 0), tmp_path / "a.h5ad")
+    write_table(_broken(kind, table(90, 1)), tmp_path / "b.h5ad")
+    with pytest.raises(InputError, match=said):
+        open_cells([tmp_path / "a.h5ad", tmp_path / "b.h5ad"])
+
+
+def test_all_that_is_wrong_with_tables_is_told_at_once(tmp_path: Path) -> None:
+    write_table(table(90, 0), tmp_path / "a.h5ad")
+    write_table(_broken("tokens", table(90, 1)), tmp_path / "b.h5ad")
+    (tmp_path / "c.h5ad").write_text("no table")
+    with pytest.raises(InputError, match=r"(?s)tables of tokens: 2 problems.*b.h5ad.*c.h5ad"):
+        open_cells([tmp_path])
+    with pytest.raises(ReadError, match="expected an AnnData"):
+        open_cells([tmp_path / "c.h5ad"])
+    with pytest.raises(ReadError, match="found nothing"):
+        open_cells([tmp_path / "d.h5ad"])
+    with pytest.raises(ReadError, match="found none"):
+        open_cells([tmp_path / "x*.h5ad"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ReadError, match="found none"):
+        open_cells([tmp_path / "empty"])
+
+
+def test_values_that_are_no_numbers_and_asking_for_what_is_not_there(tmp_path: Path) -> None:
+    write_table(_broken("nan", table(90, 1)), tmp_path / "a.h5ad")
+    found = open_cells([tmp_path / "?.h5ad"])
+    with pytest.raises(InputError, match=r"finite tokens in .*a.h5ad"):
+        list(found.batches())
+    with pytest.raises(InputError, match="rows from 0 to 89"):
+        found.take(np.array([90]))
+    with pytest.raises(InputError, match="1 row or more"):
+        next(found.batches(0))
+    with pytest.raises(InputError, match="tokens, intensities"):
+        next(found.batches(features="colours"))  # type: ignore[arg-type]
+    other = table(9, 2, panel=("P02768",))
+    write_table(other, tmp_path / "b.h5ad")
+    both = open_cells([tmp_path])
+    assert both.markers == ()
+    with pytest.raises(InputError, match="a marker that all tables show"):
+        both.take(np.array([0]), "intensities")
+    with pytest.raises(InputError, match="'colour'"):
+        open_cells([tmp_path], columns=("colour",))
+    (tmp_path / "a.h5ad").unlink()
+    with pytest.raises(ReadError):
+        list(both.batches())
+
+
+def test_types_that_only_some_tables_have_are_not_used(tmp_path: Path) -> None:
+    own = tables()
+    del own[1].obs["cell_type"]
+    for number, each in enumerate(own):
+        write_table(each, tmp_path / f"{number}.h5ad")
+    found = open_cells([tmp_path])
+    assert "cell_type" not in found.cells
+    assert "2 of 3 tables have types" in found.notes[0]
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> CellTables:
+    for seed in range(2):
+        write_table(table(60, seed, patients=3), tmp_path / f"t{seed}.h5ad")
+    return open_cells([tmp_path])
+
+
+def clinic(folder: Path, text: str, columns: Columns) -> object:
+    (folder / "c.csv").write_text(text)
+    return read_clinical(folder / "c.csv", columns)
+
+
+def test_patients_of_cells_by_their_own_name(cells: CellTables, tmp_path: Path) -> None:
+    text = "id,y\nP0-0,1\nP0-2,0\nP1-1,0\nP9,1\nP8,\n"
+    found = join(cells, clinic(tmp_path, text, Columns("id", outcome="y")))
+    assert found.patients == ("P0-0", "P0-2", "P1-1")
+    own = cells.cells["patient_id"].astype(str).to_numpy()
+    assert [("", *found.patients)[code + 1] for code in found.codes] == [
+        name if name in found.patients else "" for name in own
+    ]
+    assert found.clinical.outcome().to_dict() == {"P0-0": 1, "P0-2": 0, "P1-1": 0}
+    rows = found.patient_rows()
+    assert rows["tissues"].tolist() == ["P0-0-A", "P0-2-A", "P1-1-A"]
+    assert rows["cells"].sum() == (found.codes >= 0).sum()
+    assert found.notes == (
+        "'y' is missing for 1 patient of 5.",
+        "3 patients with images and clinical data.",
+        "2 patients with clinical data and without images: P8, P9.",
+        "3 patients with images and without clinical data: P0-1, P1-0, P1-2.",
+    )
+
+
+def test_patients_of_cells_by_their_tissue(tmp_path: Path) -> None:
+    own = table(60, 0, patients=3)
+    del own.obs["patient_id"]
+    write_table(own, tmp_path / "t.h5ad")
+    cells = open_cells([tmp_path / "t.h5ad"])
+    assert cells.cells["patient_id"].cat.categories.tolist() == [""]
+    text = "id,s,y\nA,P0-0-A,1\nA,P0-2-A,1\nB,none-A,0\nC,elsewhere,0\n"
+    with pytest.raises(InputError, match="two classes of outcome in 'y', found 1 for all 1"):
+        join(cells, clinic(tmp_path, text, Columns("id", tissue="s", outcome="y")))
+    found = join(cells, clinic(tmp_path, text, Columns("id", tissue="s")))
+    assert found.patient_rows()["tissues"].tolist() == ["P0-0-A;P0-2-A"]
+    assert "1 tissue of no known patient: P0-1-A." in found.notes
+    with pytest.raises(InputError, match="the tables name nobody"):
+        join(cells, clinic(tmp_path, "id\nA\nB\n", Columns("id")))
+
+
+def test_a_tissue_of_two_patients_is_refused(cells: CellTables, tmp_path: Path) -> None:
+    text = "id,s\nP0-0,P0-0-A\nP0-1,P1-1-A\n"
+    with pytest.raises(InputError, match=r"1 tissue \(P1-1-A: P0-1 and P1-1\)"):
+        join(cells, clinic(tmp_path, text, Columns("id", tissue="s")))
