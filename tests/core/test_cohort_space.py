@@ -5,14 +5,14 @@ import pytest
 from cohort_samples import TYPES, table
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
+from virtues_core.cohort.principal import Axes, principal, standardised
 from virtues_core.cohort.space import (
     Profiles,
     leiden,
     marker_profiles,
     neighbour_graph,
-    principal,
+    point_graph,
     project,
-    standardised,
 )
 from virtues_core.cohort.space_table import (
     alike,
@@ -49,6 +49,25 @@ def test_principal_components_are_those_of_the_correlation_matrix(cells):
     found = principal(values, 4).astype(float)
     np.testing.assert_allclose(found.var(0), expected[:4], rtol=1e-4)
     assert principal(values[:3]).shape == (3, 2)
+
+
+def test_axes_of_some_rows_place_others_among_them(cells):
+    values = cells.obsm["X_virtues"]
+    axes = Axes.of(values[:200], 4)
+    np.testing.assert_allclose(axes.place(values[:200]), principal(values[:200], 4), atol=1e-4)
+    flat = np.column_stack([values, np.full(len(values), 3.0)])
+    np.testing.assert_allclose(
+        Axes.of(flat[:200], 4).place(flat), axes.place(values), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_rows_that_lie_on_one_another_are_each_their_own_first_neighbour():
+    points = np.repeat(np.random.default_rng(0).normal(size=(4, 3)), 30, axis=0)
+    told = []
+    graph = point_graph(points, count=5, progress=lambda *at: told.append(at))
+    assert told == [(120, 120)]
+    assert not graph.diagonal().any()
+    assert len(set(leiden(graph))) >= 4
 
 
 def test_the_graph_is_symmetric_and_joins_the_nearest(cells, graph):

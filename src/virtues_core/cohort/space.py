@@ -6,7 +6,7 @@ both the map (UMAP; McInnes et al. 2018) and the clusters (Leiden; Traag et al. 
 to Leiden: guaranteeing well-connected communities") are made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.cohort.classify import Labels
+from virtues_core.cohort.principal import principal, standardised
 from virtues_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,10 +27,8 @@ Features = Literal["tokens", "intensities"]
 FEATURES: tuple[Features, ...] = get_args(Features)
 NEIGHBOURS = 15
 """Nearest neighbours of each row, itself among them."""
-COMPONENTS = 50
-"""Principal components that neighbours are searched for in."""
-LEAST_ROWS = 3
-"""A map or a graph of fewer says nothing."""
+_SEARCHED = 8192
+"""Rows whose neighbours are searched for at once."""
 MIN_DISTANCE = 0.5
 """How close UMAP puts neighbours; spread 1."""
 
@@ -63,39 +62,6 @@ def check_features(name: str) -> Features:
     raise InputError(message)
 
 
-def standardised(features: NDArray[Any]) -> NDArray[np.float32]:
-    """Give each column mean 0 and standard deviation 1; one that never changes becomes 0.
-
-    Parameters
-    ----------
-    features
-        (N, F).
-
-    Raises
-    ------
-    InputError
-        Not a table, fewer than three rows, or values that are not finite.
-    """
-    features = np.asarray(features, dtype=np.float32)
-    if features.ndim != 2 or len(features) < LEAST_ROWS or not features.shape[1]:
-        message = (
-            f"expected features of {LEAST_ROWS} rows or more, found a table of {features.shape}. "
-            "Choose an image with more cells."
-        )
-        raise InputError(message)
-    if not np.isfinite(features).all():
-        bad = int((~np.isfinite(features).all(axis=1)).sum())
-        message = (
-            f"expected finite features, found NaN or infinity in {bad} of {len(features)} rows. "
-            "Leave those out, or embed the image again."
-        )
-        raise InputError(message)
-    mean, std = features.mean(0, dtype=np.float64), features.std(0, dtype=np.float64)
-    still = std <= 1e-6 * np.maximum(1e-6, np.abs(mean))
-    values = (features - mean) / np.where(still, np.inf, std)
-    return np.asarray(values, dtype=np.float32)
-
-
 def log_intensities(intensities: NDArray[Any]) -> NDArray[np.float32]:
     """Give log(1 + x) of mean intensities (N, C), as the model's pixels are taken.
 
@@ -103,37 +69,6 @@ def log_intensities(intensities: NDArray[Any]) -> NDArray[np.float32]:
     """
     intensities = np.asarray(intensities, dtype=np.float32)
     return intensities if (intensities < 0).any() else np.log1p(intensities)
-
-
-def principal(
-    features: NDArray[Any], count: int = COMPONENTS, seed: int = 0
-) -> NDArray[np.float32]:
-    """Give the first principal components of standardised features.
-
-    Parameters
-    ----------
-    features
-        (N, F).
-    count
-        How many; fewer where F or N are less.
-    seed
-        Of the randomised solver, which large tables are given to.
-
-    Returns
-    -------
-    numpy.ndarray
-        (N, min(count, F, N - 1)).
-
-    Raises
-    ------
-    InputError
-        As `standardised`.
-    """
-    from sklearn.decomposition import PCA
-
-    values = standardised(features)
-    most = min(count, values.shape[1], len(values) - 1)
-    return np.asarray(PCA(most, random_state=seed).fit_transform(values), dtype=np.float32)
 
 
 def neighbour_graph(
@@ -165,9 +100,33 @@ def neighbour_graph(
     if count < 2:
         message = f"expected 2 neighbours or more, the row itself among them, found {count}."
         raise InputError(message)
-    points = principal(features, seed=seed)
+    return point_graph(principal(features, seed=seed), count=count)
+
+
+def point_graph(
+    points: NDArray[np.float32],
+    *,
+    count: int = NEIGHBOURS,
+    progress: Callable[[int, int], None] | None = None,
+) -> "csr_matrix":
+    """Join each row with its nearest as `neighbour_graph` does, of rows laid out already.
+
+    Parameters
+    ----------
+    points
+        (N, D).
+    count
+        As there.
+    progress
+        Told how many rows' neighbours are found, of how many.
+
+    Returns
+    -------
+    scipy.sparse.csr_matrix
+        (N, N).
+    """
     count = min(count, len(points))
-    indices, distances = _nearest(points, count)
+    indices, distances = _nearest(points, count, progress)
     graph, _, _ = _umap_learn().fuzzy_simplicial_set(
         points, count, None, "euclidean", knn_indices=indices, knn_dists=distances
     )
@@ -304,18 +263,26 @@ def marker_profiles(
 
 
 def _nearest(
-    points: NDArray[np.float32], count: int
+    points: NDArray[np.float32],
+    count: int,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Nearest rows (N, count), the row itself first, and how far they are."""
     from sklearn.neighbors import NearestNeighbors
 
-    rows = np.arange(len(points))
-    found = NearestNeighbors(n_neighbors=count - 1, algorithm="brute").fit(points)
-    distances, indices = found.kneighbors()  # without the row itself, whatever lies on it
-    return (
-        np.column_stack([rows, indices]),
-        np.column_stack([np.zeros(len(rows)), distances]).astype(np.float32),
-    )
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(points)
+    indices = np.empty((len(points), count), np.int64)
+    distances = np.zeros((len(points), count), np.float32)
+    for start in range(0, len(points), _SEARCHED):
+        rows = np.arange(start, min(start + _SEARCHED, len(points)))
+        far, near = search.kneighbors(points[rows])
+        own = near == rows[:, None]
+        own[~own.any(1), -1] = True  # not found where many rows lie on it
+        indices[rows] = np.column_stack([rows, near[~own].reshape(len(rows), -1)])
+        distances[rows, 1:] = far[~own].reshape(len(rows), -1)
+        if progress is not None:
+            progress(int(rows[-1]) + 1, len(points))
+    return indices, distances
 
 
 def _umap_learn() -> ModuleType:
