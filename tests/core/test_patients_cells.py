@@ -26,6 +26,7 @@ def tables() -> list[AnnData]:
         own = table(size, seed, panel=panel)
         own.obsm["spatial"] = np.random.default_rng(seed).random((size, 2)) * 100
         own.uns["virtues"]["image"] = f"images/{seed}.tiff"
+        own.uns["virtues"] |= {"pixel_size_um": np.array([0.5, 1.0])} if seed == 1 else {}
         own.obs["cell_type"] = own.obs["phenotype"].where(own.obs["cell_id"] > 2, "unsure")
         made.append(own)
     return made
@@ -60,6 +61,8 @@ def test_rows_in_the_order_of_the_files(folder: Path) -> None:
     unsure = expected["cell_id"].to_numpy() <= 2
     assert ((cells["cell_type"] == "").to_numpy() == unsure).all()
     assert found.images["P1-0-A"] == "images/1.tiff"
+    assert found.pixel_um["P1-0-A"] == (0.5, 1.0)
+    assert "P0-0-A" not in found.pixel_um
 
 
 @pytest.mark.parametrize("rows", [1, 89, 90, 97, 98, 1000])

@@ -2,7 +2,7 @@
 
 import glob
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,8 @@ class CellTables:
     """``tissue_id`` → the image file, where a table says so."""
     notes: tuple[str, ...] = ()
     """What a reader should know."""
+    pixel_um: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """``tissue_id`` → (y, x) size of a pixel of its image, where a table says so."""
 
     def __len__(self) -> int:
         return len(self.cells)
@@ -205,15 +207,16 @@ def open_cells(
         raise InputError(report("tables of tokens", twice))
     keys, names = _shared_markers(files)
     notes = _notes(typed, level)
-    images = {
-        str(tissue): file.image
+    of_tissue = {
+        str(tissue): file
         for file, own in zip(files, rows, strict=True)
         for tissue in own["tissue_id"].cat.categories
-        if file.image
     }
-    first = files[0]
+    images = {tissue: file.image for tissue, file in of_tissue.items() if file.image}
+    pixel_um = {tissue: f.pixel_um for tissue, f in of_tissue.items() if f.pixel_um is not None}
+    made = files[0].made_with.signature
     return CellTables(
-        cells, tuple(files), kind, first.dim, first.made_with.signature, names, keys, images, notes
+        cells, tuple(files), kind, files[0].dim, made, names, keys, images, notes, pixel_um
     )
 
 

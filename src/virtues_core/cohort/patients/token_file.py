@@ -39,6 +39,8 @@ class TokenFile:
     """The image file, as `virtues embed` was given it; empty where it does not say."""
     var: "pd.DataFrame"
     """Its channels; no rows where it has no mean intensities."""
+    pixel_um: tuple[float, float] | None = None
+    """(y, x) size of a pixel of that image, by which places are given; None where not said."""
 
     def read(
         self, rows: NDArray[np.int64] | slice, of: Rows, markers: Sequence[str]
@@ -135,7 +137,9 @@ def open_token_file(
         if "X" not in group or not {"key", "in_model"} <= set(var.columns):
             var = var.iloc[:0]
         image = str(dict(told or {}).get("image", ""))
-        file = TokenFile(path, int(count), int(dim), made_with, image, var)
+        size = np.ravel(dict(told or {}).get("pixel_size_um", ()))
+        pixel_um = (float(size[0]), float(size[1])) if size.size == 2 else None
+        file = TokenFile(path, int(count), int(dim), made_with, image, var, pixel_um)
         return file, _rows(group, file, columns)
 
 
