@@ -88,14 +88,14 @@ def test_bounds_are_never_above_the_distance(scale: float) -> None:
         query.mean(0)[None],
     ]
     exact = np.array([wasserstein(query, one) for one in sets])
-    mean, spread = moments(query)
-    means, spreads = zip(*map(moments, sets), strict=True)
-    by_moments = moment_bounds(mean, spread, np.array(means), np.array(spreads))
+    by_moments = moment_bounds(moments(query), np.array([moments(one) for one in sets]))
     by_neighbours = neighbour_bounds(query, sets)
     assert (by_moments <= exact).all()
     assert (by_neighbours <= exact).all()
-    assert by_moments[-3] == pytest.approx(exact[-3])  # a shift: the means say it all
-    assert by_neighbours[-1] == pytest.approx(exact[-1])  # a single token: nothing to choose
+    assert by_moments[-3] == pytest.approx(exact[-3], rel=1e-4)  # a shift: the means say it all
+    assert by_neighbours[-1] == pytest.approx(
+        exact[-1], rel=1e-4
+    )  # a single token: nothing to choose
     assert (by_moments > 0.5 * exact).any()
     assert (by_neighbours > by_moments).any()
 
@@ -137,7 +137,7 @@ def test_large_tissues_are_read_a_few_at_a_time() -> None:
 
     found = nearest_sets(sets[2][:40], np.zeros(6), np.full(6, 1500), taken, top=1)
     assert found.positions == (2,)
-    assert max(read) == 2
+    assert max(read) == 1
 
 
 def test_what_is_put_in_comes_out(database: TissueDatabase, tmp_path: Path) -> None:

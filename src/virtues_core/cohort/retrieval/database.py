@@ -220,7 +220,7 @@ class TissueDatabase:
     ) -> Search:
         """Find the nearest tissues by the 2-Wasserstein distance, exactly.
 
-        Means are read block by block, tokens only of what they do not rule out: see
+        Moments are read block by block, tokens only of what they do not rule out: see
         `virtues_core.cohort.retrieval.distance`.
 
         Parameters

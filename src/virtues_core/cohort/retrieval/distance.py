@@ -27,13 +27,8 @@ from virtues_core.errors import InputError
 Tokens = NDArray[np.floating]
 _STEPS = 10**8
 """Steps of the network simplex at the most: more than any two sets of tissue niches take."""
-_ROUNDING = 1e-12
-"""Bounds are lowered by this share of what they are computed from: far above what rounding of
-64-bit numbers does to sums of some thousand terms, so that they stay bounds."""
-_AT_ONCE = (32, 256)
-"""Candidates whose tokens are read together: at first, and at the most."""
-_TOKENS_AT_ONCE = 4096
-"""Tokens read together at the most, where one tissue has no more."""
+_TOKENS_AT_ONCE = 1024
+"""Tokens read together at the most, where one tissue has no more: so they stay in the cache."""
 
 
 @dataclass(frozen=True)
@@ -128,55 +123,46 @@ def check_tokens(tokens: Tokens) -> NDArray[np.float64]:
     return found
 
 
-def moments(tokens: Tokens) -> tuple[NDArray[np.float64], float]:
-    """Give the mean (D,) of tokens (N, D) and their spread, √(mean of ‖token - mean‖²)."""
+def moments(tokens: Tokens) -> NDArray[np.float32]:
+    """Give the mean and the standard deviation of each of the D values of tokens (N, D): (2 D,)."""
     values = np.asarray(tokens, dtype=np.float64)
-    mean = values.mean(axis=0)
-    return mean, math.sqrt(np.square(values - mean).sum() / len(values))
+    return np.concatenate([values.mean(axis=0), values.std(axis=0)]).astype(np.float32)
 
 
-def moment_bounds(
-    mean: NDArray[np.float64],
-    spread: float,
-    means: NDArray[np.float64],
-    spreads: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """Bound the distances from below by the distance of means and the difference of spreads.
+def moment_bounds(query: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Bound distances from below by the distance of means and of standard deviations.
 
-    Proof. Let X, Y be coupled by any π, with means m, m'. Since the centred parts have mean 0,
-    E‖X - Y‖² = ‖m - m'‖² + E‖X₀ - Y₀‖². By the triangle inequality in L²,
-    E‖X₀ - Y₀‖² ≥ (√E‖X₀‖² - √E‖Y₀‖²)², the squared difference of the spreads, which no π
-    changes. So W2² ≥ ‖m - m'‖² + (s - s')².
+    Proof. Let X and Y be coupled by any π. Of each coordinate d, with means m, m' and standard
+    deviations s, s': E(X_d - Y_d)² = (m_d - m'_d)² + E(X°_d - Y°_d)², where ° is centred, and by
+    the triangle inequality in L² the last term is (s_d - s'_d)² or more, whatever π is. Summed
+    over d: W2² ≥ ‖m - m'‖² + ‖s - s'‖².
 
     Parameters
     ----------
-    mean
-        (D,) of the query.
-    spread
-        Of the query, as `moments` gives it.
-    means
-        (n, D) of n candidates.
-    spreads
-        (n,).
+    query
+        (2 D,) as `moments` gives them.
+    others
+        (n, 2 D) of n candidates.
 
     Returns
     -------
     numpy.ndarray
-        (n,) float64, each W2 or less.
+        (n,) float64, each W2 or less: lowered by more than rounding can have added.
 
     Examples
     --------
-    >>> moment_bounds(np.zeros(2), 1.0, np.array([[3.0, 0.0]]), np.array([5.0])).round(6)
+    A mean that is 3 away, and tokens that spread by 4 more:
+
+    >>> moment_bounds(np.float32([0, 1]), np.float32([[3, 5]])).round(4)
     array([5.])
     """
-    apart = np.linalg.norm(means - mean, axis=1)
-    bounds = np.hypot(apart, spreads - spread)
-    allowance = _ROUNDING * (2 * np.linalg.norm(mean) + apart + spread + spreads)
-    return np.asarray(np.maximum(bounds - allowance, 0))
+    apart = np.linalg.norm(others - query, axis=1).astype(np.float64)
+    allowance = 2**-22 * float(np.linalg.norm(query)) + _rounding(len(query)) * apart
+    return np.asarray(np.maximum(apart - allowance, 0))
 
 
 def neighbour_bounds(query: Tokens, sets: Sequence[Tokens]) -> NDArray[np.float64]:
-    """Bound the distances from below by the way of each token to its nearest one.
+    """Bound distances from below by the way of each token to its nearest one.
 
     Proof. Σ_ij π_ij c_ij ≥ Σ_i min_j c_ij Σ_j π_ij = (1/N) Σ_i min_j c_ij for every π, and the same
     with rows and columns exchanged. So W2² is no less than the larger of the two means.
@@ -191,23 +177,30 @@ def neighbour_bounds(query: Tokens, sets: Sequence[Tokens]) -> NDArray[np.float6
     Returns
     -------
     numpy.ndarray
-        (n,) float64, each W2 or less.
+        (n,) float64, each W2 or less: lowered by more than rounding can have added.
 
     Examples
     --------
-    >>> neighbour_bounds(np.array([[0.0], [1.0]]), [np.array([[1.0], [4.0]])]).round(6)
-    array([2.12132])
+    >>> neighbour_bounds(np.array([[0.0], [1.0]]), [np.array([[1.0], [4.0]])]).round(4)
+    array([2.1213])
     """
-    origin = np.asarray(query, dtype=np.float64).mean(axis=0)  # small numbers round less
-    a = np.asarray(query, dtype=np.float64) - origin
+    origin = np.asarray(query, np.float64).mean(axis=0).astype(np.float32)
+    a = (query - origin).astype(np.float32)  # small numbers round less
     sizes = np.array([len(one) for one in sets])
-    b = np.concatenate([np.asarray(one, dtype=np.float64) for one in sets]) - origin
-    squares = np.square(a).sum(1)[:, None] + np.square(b).sum(1)
-    costs = np.maximum(squares * (1 - _ROUNDING) - 2 * (a @ b.T), 0)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    outward = np.minimum.reduceat(costs, starts, axis=1).mean(axis=0)
-    homeward = np.add.reduceat(costs.min(axis=0), starts) / sizes
-    return np.asarray(np.sqrt(np.maximum(outward, homeward) * (1 - _ROUNDING)))
+    ends = np.cumsum(sizes)
+    b = np.empty((ends[-1], a.shape[1]), np.float32)
+    for one, end in zip(sets, ends.tolist(), strict=True):
+        np.subtract(one, origin, out=b[end - len(one) : end], casting="same_kind")
+    squares = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b)
+    costs = np.maximum(squares * np.float32(1 - _rounding(a.shape[1])) - 2 * (a @ b.T), 0)
+    outward = np.minimum.reduceat(costs, ends - sizes, axis=1).mean(axis=0, dtype=np.float64)
+    homeward = np.add.reduceat(costs.min(axis=0).astype(np.float64), ends - sizes) / sizes
+    return np.asarray(np.sqrt(np.maximum(outward, homeward)))
+
+
+def _rounding(dim: int) -> float:
+    """Give the share by which a sum of so many squares or products of 32-bit numbers may err."""
+    return 2 * (dim + 8) * 2.0**-24
 
 
 def nearest_sets(
@@ -250,9 +243,9 @@ def nearest_sets(
         raise InputError(message)
     order = np.argsort(bounds, kind="stable")
     best: list[tuple[float, int]] = []
-    start, solved, size = 0, 0, max(_AT_ONCE[0], 2 * top)
+    start, solved = 0, 0
     while start < len(order):
-        part = order[start : start + size]
+        part = order[start : start + _TOKENS_AT_ONCE]
         part = part[bounds[part] <= _reach(best, top)]
         if not len(part):
             break
@@ -265,7 +258,7 @@ def nearest_sets(
             bisect.insort(best, (wasserstein(query, sets[i]), int(part[i])))
             del best[top:]
             solved += 1
-        start, size = start + len(part), max(size, min(2 * size, _AT_ONCE[1]))
+        start += len(part)
         if look is not None:
             look(min(start, len(order)), len(order))
     distances, positions = zip(*best, strict=True) if best else ((), ())

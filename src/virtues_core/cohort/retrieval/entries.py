@@ -54,7 +54,7 @@ class Search:
     candidates: int
     """Tissues that could have been the answer: those that the filters let through."""
     compared: int
-    """Candidates whose tokens were read; the others are out by their means and spreads."""
+    """Candidates whose tokens were read; the others are out by their moments."""
     solved: int
     """Candidates whose distance was solved for exactly; the others are out by a lower bound."""
 

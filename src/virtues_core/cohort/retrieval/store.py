@@ -4,7 +4,7 @@
 
     settings   name, value            checkpoint, signature, dim, crops
     tissues    number, tissue_id, patient_id, clinical (JSON), composition (JSON or NULL), source,
-               image, stamp, niches (N), spread, mean (D little-endian float64)
+               image, stamp, niches (N), moments (2 D little-endian float32)
     tokens     number, tokens         (N, D) little-endian float32, row by row
     thumbnails number, png
 """
@@ -28,17 +28,17 @@ FORMAT = 1
 _APPLICATION = 0x56544442
 """Marks the file as ours (the letters VTDB)."""
 _PAGE_BYTES = 16384
-"""Three rows with a mean of 512 numbers to a page."""
+"""Three rows with the moments of 512 values to a page."""
 _WAIT_S = 60.0
 """How long to wait for another process that writes."""
 _ROWS = 2048
-"""Rows of means that are in memory at once: 8 MiB of 512 numbers."""
+"""Rows of moments that are in memory at once: 8 MiB of 512 values."""
 _SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE tissues (
     number INTEGER PRIMARY KEY, tissue_id TEXT NOT NULL UNIQUE, patient_id TEXT NOT NULL,
     clinical TEXT NOT NULL, composition TEXT, source TEXT NOT NULL, image TEXT NOT NULL,
-    stamp TEXT NOT NULL, niches INTEGER NOT NULL, spread REAL NOT NULL, mean BLOB NOT NULL);
+    stamp TEXT NOT NULL, niches INTEGER NOT NULL, moments BLOB NOT NULL);
 CREATE TABLE tokens (number INTEGER PRIMARY KEY, tokens BLOB NOT NULL);
 CREATE TABLE thumbnails (number INTEGER PRIMARY KEY, png BLOB NOT NULL);
 """
@@ -128,12 +128,10 @@ def count(connection: Connection) -> int:
 
 def put(connection: Connection, entry: TissueEntry, tokens: NDArray[np.float64]) -> bool:
     """Store a tissue; False where one of its name is there."""
-    mean, spread = moments(tokens)
-    row = (*_columns(entry.about), len(tokens), spread, mean.astype("<f8").tobytes())
+    row = (*_columns(entry.about), len(tokens), moments(tokens).astype("<f4").tobytes())
     try:
         number = connection.execute(
-            f"INSERT INTO tissues ({_ABOUT}, spread, mean) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
+            f"INSERT INTO tissues ({_ABOUT}, moments) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row
         ).lastrowid
     except sqlite3.IntegrityError:
         return False
@@ -241,7 +239,7 @@ def clinical_values(connection: Connection) -> dict[str, tuple[Any, ...]]:
 def bounds(
     connection: Connection, query: NDArray[np.float64], condition: str, values: Sequence[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Bound the distances of the tissues of a condition by means and spreads, block by block.
+    """Bound the distances of the tissues of a condition by their moments, block by block.
 
     Returns
     -------
@@ -250,17 +248,16 @@ def bounds(
     bounds
         (n,) each distance or less.
     """
-    mean, spread = moments(query)
+    own = moments(query)
     rows = connection.execute(
-        f"SELECT number, niches, spread, mean FROM tissues WHERE {condition} ORDER BY number",
+        f"SELECT number, niches, moments FROM tissues WHERE {condition} ORDER BY number",
         list(values),
     )
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
     while block := rows.fetchmany(_ROWS):
-        counted, spreads = np.array([row[:2] for row in block]), [row[2] for row in block]
-        means = np.frombuffer(b"".join(row[3] for row in block), "<f8").reshape(len(block), -1)
-        lower = moment_bounds(mean, spread, means, np.array(spreads))
-        parts.append((counted[:, 0], counted[:, 1], lower))
+        counted = np.array([row[:2] for row in block])
+        others = np.frombuffer(b"".join(row[2] for row in block), "<f4").reshape(-1, len(own))
+        parts.append((counted[:, 0], counted[:, 1], moment_bounds(own, others)))
     first, second, third = zip(*parts, strict=True)
     return np.concatenate(first), np.concatenate(second), np.concatenate(third)
 
