@@ -1,0 +1,386 @@
+"""The folder that an analysis of a cohort leaves, and that the window and the report read.
+
+::
+
+    summary.json          {"format", "analysis", headline numbers, "notes", "settings", "versions",
+                          "command", "folder" (where it was run), "clinical", "cells", "images",
+                          "files" (all that belong to it)}
+    patients.csv          a row a patient: patient_id, tissues (joined by ";"), what was found
+    cells.parquet         tissue_id, cell_id, patient_id and what was found, in row groups
+    tables/NAME.csv
+    plots.json            what is to be drawn from the tables (`LinkedPlot`)
+    report.html, figures  by `virtues report`
+"""
+
+import dataclasses
+import json
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from virtues_core.cohort.patients.joined import PatientCells
+from virtues_core.errors import InputError, ReadError
+from virtues_core.files import replacing
+from virtues_core.run_dir import versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SUMMARY, PATIENTS, CELLS, PLOTS = "summary.json", "patients.csv", "cells.parquet", "plots.json"
+TABLES = "tables"
+FORMAT = 1
+"""Of the folder; a newer one is refused."""
+ROW_GROUP = 2**18
+_TEXT = ("patient_id", "tissue_id", "tissues")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+Kind = Literal["steps", "points", "bars", "heat"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class LinkedPlot:
+    """A plot that the window draws from a table, whose points lead back to tissues."""
+
+    name: str
+    title: str
+    kind: Kind
+    """steps (curves), points, bars, or heat (a value at each x and y)."""
+    table: str
+    """Its name in `Results.tables`; ``patients`` means `Results.patients`."""
+    x: str
+    y: str
+    by: str = ""
+    """Column that parts series, or colours; of a heat map the value. Empty for none."""
+    link: str = ""
+    """Column whose value at a point names a patient (``patient_id``) or a value of the column of
+    the same name in patients.csv or cells.parquet; empty where points lead nowhere."""
+    x_title: str = ""
+    y_title: str = ""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            message = f"kind: expected one of {', '.join(KINDS)}, found {self.kind!r}."
+            raise InputError(message)
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What an analysis found."""
+
+    analysis: str
+    """Its name: stratify, response, biomarkers, transfer, tissue-level, retrieval."""
+    summary: Mapping[str, Any]
+    """Headline numbers (None where an honest one cannot be given) and what `origin` says."""
+    patients: "pd.DataFrame"
+    """A row a patient: ``patient_id``, ``tissues``, what was found."""
+    cells: "pd.DataFrame | Path | None" = None
+    """Rows of cells: ``tissue_id``, ``cell_id``, ``patient_id`` and what was found; of a folder
+    that was read, and where they are many, a Parquet file."""
+    tables: "Mapping[str, pd.DataFrame]" = field(default_factory=dict)
+    plots: tuple[LinkedPlot, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a reader must know, first what could not be said."""
+
+    def read_cells(self, columns: Sequence[str] | None = None, **equal: Any) -> "pd.DataFrame":
+        """Read rows of cells into memory.
+
+        Parameters
+        ----------
+        columns
+            Which; all by default.
+        equal
+            Column → value that the rows must have.
+
+        Raises
+        ------
+        InputError
+            There are no cells, or no such column.
+        """
+        import pandas as pd
+
+        if self.cells is None:
+            message = f"expected cells in the results of {self.analysis}, found none."
+            raise InputError(message)
+        if isinstance(self.cells, pd.DataFrame):
+            there: Sequence[str] = [str(name) for name in self.cells.columns]
+        else:
+            import pyarrow.parquet as pq
+
+            there = pq.read_schema(self.cells).names
+        lacking = [name for name in (*(columns or ()), *equal) if name not in there]
+        if lacking:
+            message = f"expected columns out of {', '.join(there)}; found {', '.join(lacking)}."
+            raise InputError(message)
+        wanted = list(there if columns is None else columns)
+        if isinstance(self.cells, pd.DataFrame):
+            kept = np.ones(len(self.cells), bool)
+            for name, value in equal.items():
+                kept &= (self.cells[name] == value).to_numpy()
+            return self.cells.loc[kept, wanted].reset_index(drop=True)
+        filters = [(name, "==", value) for name, value in equal.items()]
+        return pd.read_parquet(self.cells, columns=wanted, filters=filters or None)
+
+
+def origin(joined: PatientCells, config: Any, command: str = "") -> dict[str, Any]:
+    """Say what a summary says of where results come from.
+
+    Parameters
+    ----------
+    joined
+        What was analysed.
+    config
+        The analysis' frozen configuration.
+    command
+        What a person types to have it again.
+
+    Returns
+    -------
+    dict
+        ``settings``, ``columns``, ``command``, ``folder``, ``clinical``, ``cells``, ``images``.
+    """
+    own = joined.cells.cells.loc[joined.codes >= 0, "tissue_id"].unique()
+    images = joined.cells.images
+    return {
+        "settings": dataclasses.asdict(config),
+        "columns": dataclasses.asdict(joined.clinical.columns),
+        "command": command,
+        "folder": str(Path.cwd()),
+        "clinical": joined.clinical.path,
+        "cells": [str(path) for path in joined.cells.paths],
+        "images": {str(name): images[str(name)] for name in own if str(name) in images},
+    }
+
+
+def cells_of(joined: PatientCells, **found: Any) -> "pd.DataFrame":
+    """Give rows of cells of the patients analysed, with what was found of each.
+
+    Parameters
+    ----------
+    joined
+        What was analysed.
+    found
+        Column → (N,) values, one for each row of ``joined.cells``.
+    """
+    import pandas as pd
+
+    table = joined.cells.cells
+    number = "cell_id" if "cell_id" in table else "niche_id"
+    names = pd.Categorical.from_codes(joined.codes, pd.Index(joined.patients, dtype=object))
+    rows = table[["tissue_id", number]].assign(patient_id=names, **found)
+    return rows[joined.codes >= 0].reset_index(drop=True)
+
+
+def write_results(results: Results, out: Path | str) -> Path:
+    """Write the folder of an analysis; an older one is replaced when the new one is whole.
+
+    Parameters
+    ----------
+    results
+        What was found.
+    out
+        The folder: new, empty, or one of an analysis.
+
+    Returns
+    -------
+    pathlib.Path
+        The folder.
+
+    Raises
+    ------
+    InputError
+        The folder holds something else, a table's name is no name, or a plot asks for a table or
+        a column that is not there.
+    VirtuesError
+        The disk is full or the folder cannot be written; the older one is untouched.
+    """
+    out = check_out(out)
+    _check_plots(results)
+    with replacing(out) as new:
+        (new / TABLES).mkdir(parents=True)
+        results.patients.to_csv(new / PATIENTS, index=False)
+        for name, table in results.tables.items():
+            table.to_csv(new / TABLES / f"{name}.csv", index=False)
+        _write_cells(results.cells, new / CELLS)
+        _write_json(new / PLOTS, [dataclasses.asdict(plot) for plot in results.plots])
+        files = sorted(str(p.relative_to(new).as_posix()) for p in new.rglob("*") if p.is_file())
+        _write_json(
+            new / SUMMARY,
+            {"format": FORMAT, "analysis": results.analysis}
+            | dict(results.summary)
+            | {"notes": list(results.notes), "versions": _versions(), "files": files},
+        )
+    return out
+
+
+def check_out(out: Path | str) -> Path:
+    """Return a folder that `write_results` may write; called before a long analysis.
+
+    Raises
+    ------
+    InputError
+        It holds something other than an analysis.
+    """
+    out = Path(out)
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not is_results(out)):
+        message = (
+            f"expected a new or empty folder, or one of an earlier analysis, found {str(out)!r} "
+            "with something else in it. Choose another --out."
+        )
+        raise InputError(message)
+    return out
+
+
+def is_results(folder: Path) -> bool:
+    """Tell whether a folder is one of an analysis."""
+    return (folder / SUMMARY).is_file() and (folder / PATIENTS).is_file()
+
+
+def read_results(out: Path | str) -> Results:
+    """Read the folder of an analysis.
+
+    Parameters
+    ----------
+    out
+        By `write_results`.
+
+    Returns
+    -------
+    Results
+        Its ``cells`` are a file, where there are any; see `Results.read_cells`.
+
+    Raises
+    ------
+    ReadError
+        It is no such folder, half-written, edited so that it no longer fits, or of a newer
+        version.
+    """
+    out = Path(out)
+    summary = _read_json(out / SUMMARY, dict)
+    if not isinstance(summary.get("format"), int) or not isinstance(summary.get("analysis"), str):
+        raise _unreadable(out / SUMMARY, "no format and analysis in it")
+    if summary["format"] > FORMAT:
+        message = (
+            f"expected an analysis of format {FORMAT} in {str(out)!r}, found {summary['format']}, "
+            "of a newer version. Update napari-virtues, or run the analysis again."
+        )
+        raise ReadError(message)
+    files, notes = summary.pop("files", []), summary.pop("notes", [])
+    lacking = [name for name in files if not (out / str(name)).is_file()]
+    if lacking:
+        raise _unreadable(out, f"{', '.join(map(str, lacking))} is missing")
+    tables = {
+        Path(name).stem: _read_csv(out / name) for name in files if Path(name).parent.name == TABLES
+    }
+    try:
+        plots = tuple(LinkedPlot(**plot) for plot in _read_json(out / PLOTS, list))
+        found = Results(
+            str(summary["analysis"]), summary, _read_csv(out / PATIENTS),
+            out / CELLS if (out / CELLS).is_file() else None, tables, plots,
+            tuple(str(note) for note in notes),
+        )  # fmt: skip
+        _check_plots(found)
+    except (TypeError, InputError) as error:
+        raise _unreadable(out / PLOTS, str(error)) from error
+    return found
+
+
+def _check_plots(results: Results) -> None:
+    """Refuse names of tables that are no names, and plots of what is not there."""
+    odd = [name for name in results.tables if not _NAME.fullmatch(name) or name == "patients"]
+    if odd:
+        message = f"expected tables named by letters, digits, _ and -, found {', '.join(odd)}."
+        raise InputError(message)
+    tables = {"patients": results.patients, **results.tables}
+    for plot in results.plots:
+        if plot.table not in tables:
+            message = (
+                f"{plot.name}: expected a table out of {', '.join(tables)}; found {plot.table!r}."
+            )
+            raise InputError(message)
+        wanted = {plot.x, plot.y, plot.by, plot.link} - {""}
+        lacking = wanted - set(tables[plot.table].columns)
+        if lacking:
+            message = (
+                f"{plot.name}: expected a column {' and '.join(sorted(lacking))} in table "
+                f"{plot.table!r}, found none."
+            )
+            raise InputError(message)
+
+
+def _write_cells(cells: "pd.DataFrame | Path | None", path: Path) -> None:
+    if cells is None:
+        return
+    if isinstance(cells, Path):
+        shutil.copyfile(cells, path)
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.Schema.from_pandas(cells, preserve_index=False)
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, max(1, len(cells)), ROW_GROUP):
+            part = cells.iloc[start : start + ROW_GROUP]
+            writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    libraries = ("numpy", "scipy", "pandas", "scikit-learn", "lifelines", "pot", "statsmodels")
+    return versions() | {name: version(name) for name in libraries}
+
+
+def _write_json(path: Path, values: Any) -> None:
+    text = json.dumps(_plain(values), indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Make what JSON knows of a value; what is no number is null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, str(error)) from error
+    if not isinstance(found, kind):
+        raise _unreadable(path, f"a {type(found).__name__} in it")
+    return found
+
+
+def _read_csv(path: Path) -> "pd.DataFrame":
+    import pandas as pd
+
+    try:
+        return pd.read_csv(
+            path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""]
+        )
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, str(error)) from error
+
+
+def _unreadable(path: Path, why: str) -> ReadError:
+    message = (
+        f"expected the folder of an analysis, could not read {str(path)!r} ({why}). Choose a "
+        "folder that `virtues stratify`, `biomarkers` and the like wrote, or run it again."
+    )
+    return ReadError(message)
