@@ -24,6 +24,7 @@ ROOMS = (
     "cohort",
     "evaluate",
     "simulate",
+    "report",
     "jobs",
     "cli",
 )

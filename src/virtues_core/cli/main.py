@@ -31,6 +31,7 @@ COMMANDS = (
     "simulate",
     "jobs",
     "download",
+    "report",
     "demo",
     "doctor",
 )
