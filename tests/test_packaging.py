@@ -87,6 +87,7 @@ def test_wheel_holds_the_data_files_and_stays_small(wheel: Path) -> None:
     for wanted in (
         "napari_virtues/napari.yaml",
         "virtues_core/markers/registry.csv",
+        "virtues_core/report/page.html",
         "virtues_core/presets/demo/config.json",
         "virtues_core/presets/demo/model.safetensors",
         "virtues_core/presets/demo/markers.safetensors",
