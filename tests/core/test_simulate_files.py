@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from virtues_core.cli import simulate
+from virtues_core.cohort.patients import Columns, read_clinical
 from virtues_core.errors import InputError, VirtuesError
 from virtues_core.preprocess import dataset_statistics, upper_quantiles
 from virtues_core.read import image_names, read_image, read_labels
@@ -75,6 +77,15 @@ def test_tables_come_back(cohort: Cohort, spora: Path) -> None:
         assert own.reset_index(drop=True).equals(made.cells)
     truth = pd.read_parquet(spora / "metadata" / "truth.parquet")
     assert truth.equals(cohort.truth)
+    columns = Columns("patient_id", outcome="response", time="survival_months", event="event",
+                      covariates=("age", "sex", "stage"))  # fmt: skip
+    clinical = read_clinical(spora / "metadata" / "clinical.csv", columns)
+    assert clinical.outcome().tolist() == cohort.patients["response"].tolist()
+    assert clinical.survival()["time"].tolist() == cohort.patients["survival_months"].tolist()
+    of_tissues = replace(columns, tissue="tissue_id", timepoint="timepoint")
+    tissues = read_clinical(spora / "metadata" / "tissues.parquet", of_tissues)
+    assert tissues.outcome().equals(clinical.outcome())
+    assert set(tissues.timepoints()) == {"baseline"}
 
 
 def test_channels_carry_accessions_and_quality(spora: Path) -> None:
@@ -214,6 +225,7 @@ def test_the_command_writes_ome_tiffs(tmp_path: Path) -> None:
         expected.tissues["tissue_id"].tolist()
     )
     assert len(pd.read_csv(out / "truth.csv")) == 1
+    assert pd.read_csv(out / "clinical.csv").equals(expected.clinical)
 
 
 def test_the_command_refuses_what_cannot_be(tmp_path: Path) -> None:

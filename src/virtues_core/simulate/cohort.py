@@ -114,6 +114,11 @@ class Cohort:
     """One row a tissue: tissue_id, dataset, patient_id, specimen_id, modality, split, timepoint
     and the patient's clinical columns."""
 
+    @property
+    def clinical(self) -> "pd.DataFrame":
+        """`patients` as a clinic has them: without the data set and the split."""
+        return self.patients.drop(columns=["dataset", "split"])
+
     def __len__(self) -> int:
         """Return the number of tissues."""
         return len(self.tissues)

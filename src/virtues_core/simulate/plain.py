@@ -17,7 +17,8 @@ def write_ome_tiffs(
 
     ``DATASET/TISSUE.ome.tiff`` is the image, ``TISSUE_cells.tiff`` its cells,
     ``TISSUE_niches.tiff`` its niches (both labels, in ``DATASET/masks``);
-    ``tissues.csv``, ``cells.csv`` and ``truth.csv`` are the tables.
+    ``tissues.csv``, ``cells.csv``, ``clinical.csv`` (a row a patient) and ``truth.csv`` are the
+    tables.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ def write_ome_tiffs(
         root.mkdir()
         cohort.tissues.to_csv(root / "tissues.csv", index=False)
         cohort.truth.to_csv(root / "truth.csv", index=False)
+        cohort.clinical.to_csv(root / "clinical.csv", index=False)
         datasets = dict(zip(cohort.tissues["tissue_id"], cohort.tissues["dataset"], strict=True))
         for number, tissue in enumerate(cohort, start=1):
             place = root / datasets[tissue.name]

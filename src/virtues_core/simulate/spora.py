@@ -52,7 +52,8 @@ def new_folder(folder: Path) -> Path:
 def write_spora(cohort: Cohort, folder: Path | str, *, on_tissue: OnTissue | None = None) -> Path:
     """Write a cohort as a dataset folder; it appears when it is complete.
 
-    Besides the tables of the layout it holds, as the truth of the simulation,
+    Besides the tables of the layout it holds ``metadata/clinical.csv``, a row a patient as a
+    clinic has it, and, as the truth of the simulation,
     ``metadata/truth.parquet`` (burdens and risks of the patients), the niches of each cell in
     ``metadata/cells.parquet`` and of each pixel in ``segmentations/1_0mpp/niche_masks``.
 
@@ -82,6 +83,7 @@ def write_spora(cohort: Cohort, folder: Path | str, *, on_tissue: OnTissue | Non
         (root / "metadata").mkdir(parents=True)
         cohort.tissues.to_parquet(root / "metadata" / "tissues.parquet", index=False)
         cohort.truth.to_parquet(root / "metadata" / "truth.parquet", index=False)
+        cohort.clinical.to_csv(root / "metadata" / "clinical.csv", index=False)
         _Writer(cohort, root, on_tissue).write()
     return folder
 
