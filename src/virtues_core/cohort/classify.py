@@ -39,10 +39,17 @@ def check_method(name: str) -> Method:
     raise InputError(message)
 
 
-def train(features: NDArray[np.float32], labels: Labels, method: Method, *, seed: int = 0) -> Any:
+def train(
+    features: NDArray[np.float32],
+    labels: Labels,
+    method: Method,
+    *,
+    seed: int = 0,
+    trees: int = TREES,
+) -> Any:
     """Fit a classifier on labelled rows.
 
-    ``forest``: 100 trees of depth 16 at the most, Gini impurity, bootstrap samples, on as many rows
+    ``forest``: trees of depth 16 at the most, Gini impurity, bootstrap samples, on as many rows
     of each class as the rarest has. ``logistic``: multinomial, fitted by L-BFGS, with the penalty
     λ/2 · ‖W‖² beside the log loss summed over rows, λ = 1; scikit-learn's ``C`` is 1/λ = 1. All
     rows count alike there, as in the paper. It is fitted on features of mean 0 and standard
@@ -60,6 +67,8 @@ def train(features: NDArray[np.float32], labels: Labels, method: Method, *, seed
         As above.
     seed
         Draws the rows and the trees.
+    trees
+        Of a forest.
 
     Returns
     -------
@@ -79,16 +88,16 @@ def train(features: NDArray[np.float32], labels: Labels, method: Method, *, seed
         )
         raise InputError(message)
     if method == "forest":
-        return _forest(features, labels, seed)
+        return _forest(features, labels, seed, trees)
     return _logistic(features, labels)
 
 
-def _forest(features: NDArray[np.float32], labels: Labels, seed: int) -> Any:
+def _forest(features: NDArray[np.float32], labels: Labels, seed: int, trees: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier
 
     rows = balanced_rows(labels, seed=seed)
     forest = RandomForestClassifier(
-        n_estimators=TREES, max_depth=DEPTH, criterion="gini", bootstrap=True, random_state=seed
+        n_estimators=trees, max_depth=DEPTH, criterion="gini", bootstrap=True, random_state=seed
     )
     return forest.fit(features[rows], labels[rows])
 

@@ -1,0 +1,1 @@
+"""Clusters of cells that foretell an outcome."""
