@@ -31,6 +31,7 @@ COMMANDS = (
     "simulate",
     "jobs",
     "download",
+    "response",
     "report",
     "demo",
     "doctor",

@@ -23,7 +23,9 @@ from virtues_core.report.numbers import number
 
 PAGE = "report.html"
 FIGURES = "figures"
-CONTENTS: Mapping[str, str] = {}
+CONTENTS: Mapping[str, str] = {
+    "response": "virtues_core.report.response",
+}
 """Analyses by name, and the module whose ``content(results) -> Content`` says what is told."""
 SETTINGS = {"settings": "Settings", "columns": "Columns", "versions": "Versions"}
 """Parts of a summary that are shown as they are, and their titles."""
