@@ -174,7 +174,7 @@ def test_all_that_is_wrong_with_tables_is_told_at_once(tmp_path: Path) -> None:
     write_table(table(90, 0), tmp_path / "a.h5ad")
     write_table(_broken("tokens", table(90, 1)), tmp_path / "b.h5ad")
     (tmp_path / "c.h5ad").write_text("no table")
-    with pytest.raises(InputError, match=r"(?s)tables of tokens: 2 problems.*b.h5ad.*c.h5ad"):
+    with pytest.raises(InputError, match=r"(?s)tables of tokens: 2 problems.*c.h5ad.*b.h5ad"):
         open_cells([tmp_path])
     with pytest.raises(ReadError, match="expected an AnnData"):
         open_cells([tmp_path / "c.h5ad"])

@@ -176,35 +176,11 @@ def open_cells(
         Tables of another level or of several checkpoints, without tokens or a column; a tissue in
         two tables, a cell twice, rows without a tissue: all that is wrong, by count and name.
     """
-    import pandas as pd
-
     kind = check_level(level)
-    files: list[TokenFile] = []
-    rows: list[pd.DataFrame] = []
-    problems: list[str] = []
-    unreadable = True
-    for path in table_paths(paths):
-        try:
-            file, own = open_token_file(path, kind, columns)
-        except (InputError, ReadError) as error:
-            problems.append(str(error))
-            unreadable &= isinstance(error, ReadError)
-            continue
-        if file.rows:
-            files.append(file)
-            rows.append(own)
-    others = [*_of_files(files), *_in_two(files, rows)]
-    if not problems and not files:
-        others.append(f"expected {level}s, found none in {some(paths)}.")
-    if problems or others:
-        kind_of = ReadError if unreadable and not others else InputError
-        raise kind_of(report("tables of tokens", [*problems, *others]))
+    files, rows = _opened(paths, kind, columns)
     typed = ["cell_type" in own for own in rows]
-    cells = _one_below_the_other([own.drop(columns=[] if all(typed) else "cell_type",
-                                           errors="ignore") for own in rows])  # fmt: skip
-    twice = _twice(cells, NUMBER[kind])
-    if twice:
-        raise InputError(report("tables of tokens", twice))
+    left_out = [] if all(typed) else ["cell_type"]
+    cells = _one_below_the_other([own.drop(columns=left_out, errors="ignore") for own in rows])
     keys, names = _shared_markers(files)
     notes = _notes(typed, level)
     of_tissue = {
@@ -218,6 +194,35 @@ def open_cells(
     return CellTables(
         cells, tuple(files), kind, files[0].dim, made, names, keys, images, notes, pixel_um
     )
+
+
+def _opened(
+    paths: Sequence[Path | str], level: RowLevel, columns: Sequence[str]
+) -> tuple[list[TokenFile], "list[pd.DataFrame]"]:
+    """Open all tables that have rows; tell all that is wrong with any."""
+    files: list[TokenFile] = []
+    rows: list[pd.DataFrame] = []
+    unreadable: list[str] = []
+    problems: list[str] = []
+    for path in table_paths(paths):
+        try:
+            file, own = open_token_file(path, level, columns)
+        except ReadError as error:
+            unreadable.append(str(error))
+        except InputError as error:
+            problems.append(str(error))
+        else:
+            problems += _wrong_rows(file, own)
+            if file.rows:
+                files.append(file)
+                rows.append(own)
+    problems += [*_of_files(files), *_in_two(files, rows)]
+    if not files and not problems and not unreadable:
+        problems.append(f"expected {level}s, found none in {some(paths)}.")
+    if problems or unreadable:
+        kind = InputError if problems else ReadError
+        raise kind(report("tables of tokens", [*unreadable, *problems]))
+    return files, rows
 
 
 def table_paths(paths: Sequence[Path | str]) -> list[Path]:
@@ -280,24 +285,37 @@ def _of_files(files: Sequence[TokenFile]) -> list[str]:
     ]
 
 
-def _in_two(files: Sequence[TokenFile], rows: Sequence["pd.DataFrame"]) -> list[str]:
-    """Tell tissues that are in two tables, and rows without a tissue."""
-    where: dict[str, list[str]] = {}
+def _wrong_rows(file: TokenFile, rows: "pd.DataFrame") -> list[str]:
+    """Tell rows without a tissue, and rows of one tissue that have one number."""
+    number = NUMBER[file.made_with.level]
     problems = []
+    nameless = int((rows["tissue_id"] == "").sum())
+    if nameless:
+        problems.append(f"{counted(nameless, 'row')} of {file.path.name!r} without a tissue.")
+    again = rows.duplicated(["tissue_id", number])
+    if again.any():
+        told = some(rows.loc[again, "tissue_id"].unique())
+        problems.append(
+            f"{counted(int(again.sum()), 'row')} of {file.path.name!r} with a {number} that is "
+            f"there before, in {told}."
+        )
+    return problems
+
+
+def _in_two(files: Sequence[TokenFile], rows: Sequence["pd.DataFrame"]) -> list[str]:
+    """Tell tissues that are in two tables."""
+    where: dict[str, list[str]] = {}
     for file, own in zip(files, rows, strict=True):
         for tissue in own["tissue_id"].cat.categories:
             where.setdefault(str(tissue), []).append(file.path.name)
-        nameless = int((own["tissue_id"] == "").sum())
-        if nameless:
-            problems.append(f"{counted(nameless, 'row')} of {file.path.name!r} without a tissue.")
     twice = {tissue: names for tissue, names in where.items() if len(names) > 1 and tissue}
-    if twice:
-        told = some(f"{tissue} ({' and '.join(names[:2])})" for tissue, names in twice.items())
-        problems.append(
-            f"{counted(len(twice), 'tissue')} in two tables: {told}. Leave one of them out, or "
-            "embed with another --tissue."
-        )
-    return problems
+    if not twice:
+        return []
+    told = some(f"{tissue} ({' and '.join(names[:2])})" for tissue, names in twice.items())
+    return [
+        f"{counted(len(twice), 'tissue')} in two tables: {told}. Leave one of them out, or embed "
+        "with another --tissue."
+    ]
 
 
 def _one_below_the_other(rows: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
@@ -311,18 +329,6 @@ def _one_below_the_other(rows: Sequence["pd.DataFrame"]) -> "pd.DataFrame":
         else:
             found[name] = pd.concat(parts, ignore_index=True)
     return pd.DataFrame(found)
-
-
-def _twice(cells: "pd.DataFrame", number: str) -> list[str]:
-    """Tell rows of one tissue that have one number."""
-    order = np.lexsort((cells[number].to_numpy(), cells["tissue_id"].cat.codes.to_numpy()))
-    ordered = cells[["tissue_id", number]].iloc[order]
-    codes, numbers = ordered["tissue_id"].cat.codes.to_numpy(), ordered[number].to_numpy()
-    again = np.flatnonzero((codes[1:] == codes[:-1]) & (numbers[1:] == numbers[:-1])) + 1
-    if not again.size:
-        return []
-    told = some(ordered["tissue_id"].iloc[again].unique())
-    return [f"{counted(again.size, 'row')} with a {number} that is there before, in {told}."]
 
 
 def _shared_markers(files: Sequence[TokenFile]) -> tuple[tuple[str, ...], tuple[str, ...]]:
