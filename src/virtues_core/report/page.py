@@ -25,6 +25,7 @@ PAGE = "report.html"
 FIGURES = "figures"
 CONTENTS: Mapping[str, str] = {
     "response": "virtues_core.report.response",
+    "stratify": "virtues_core.report.stratify",
 }
 """Analyses by name, and the module whose ``content(results) -> Content`` says what is told."""
 SETTINGS = {"settings": "Settings", "columns": "Columns", "versions": "Versions"}

@@ -9,6 +9,7 @@ from virtues_core.cohort.survival.cox import CoxModel, CoxTerm, cox
 from virtues_core.cohort.survival.curves import (
     LogRank,
     SurvivalCurve,
+    curve_table,
     expected_events,
     logrank,
     survival_curve,
@@ -26,6 +27,10 @@ from virtues_core.cohort.survival.restricted import (
     restricted_mean_difference,
 )
 from virtues_core.cohort.survival.risk import RiskRatio, risk_ratio
+from virtues_core.cohort.survival.stratify import Run, Stratification, stratify
+from virtues_core.cohort.survival.stratify_config import StratifyConfig
+from virtues_core.cohort.survival.stratify_results import results_of
+from virtues_core.cohort.survival.structures import Structure, structures_of
 from virtues_core.cohort.survival.times import LEAST_EVENTS
 
 __all__ = [
@@ -37,9 +42,14 @@ __all__ = [
     "OutOfFold",
     "RestrictedMean",
     "RiskRatio",
+    "Run",
+    "Stratification",
+    "StratifyConfig",
+    "Structure",
     "SurvivalCurve",
     "concordance",
     "cox",
+    "curve_table",
     "expected_events",
     "logrank",
     "merge_on_data",
@@ -48,6 +58,9 @@ __all__ = [
     "permuted",
     "restricted_mean",
     "restricted_mean_difference",
+    "results_of",
     "risk_ratio",
+    "stratify",
+    "structures_of",
     "survival_curve",
 ]

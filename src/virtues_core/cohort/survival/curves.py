@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from virtues_core.cohort.survival.times import (
     checked,
     checked_groups,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.95
 """Of all bands and intervals."""
@@ -108,6 +111,53 @@ def survival_curve(times: NDArray[Any], events: NDArray[Any]) -> SurvivalCurve:
         table["observed"].to_numpy(dtype=np.int64),
         table["censored"].to_numpy(dtype=np.int64),
     )
+
+
+def curve_table(
+    times: NDArray[Any], events: NDArray[Any], groups: NDArray[Any], by: str = "group"
+) -> "pd.DataFrame":
+    """Give the curves of groups as one table, sorted by group and time.
+
+    Parameters
+    ----------
+    times, events, groups
+        (P,) as in `logrank`.
+    by
+        Name of the column of groups.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns ``by``, time, survival, lower, upper, at_risk, events, censored: those of
+        `SurvivalCurve`.
+
+    Raises
+    ------
+    InputError
+        As `checked`, or lengths that differ.
+    """
+    import pandas as pd
+
+    times, events = checked(times, events)
+    groups = checked_groups(groups, len(times))
+    tables = []
+    for name in np.unique(groups):
+        curve = survival_curve(times[groups == name], events[groups == name])
+        tables.append(
+            pd.DataFrame(
+                {
+                    by: name,
+                    "time": curve.times,
+                    "survival": curve.survival,
+                    "lower": curve.lower,
+                    "upper": curve.upper,
+                    "at_risk": curve.at_risk,
+                    "events": curve.events,
+                    "censored": curve.censored,
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
 
 
 def logrank(times: NDArray[Any], events: NDArray[Any], groups: NDArray[Any]) -> LogRank:
