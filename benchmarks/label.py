@@ -24,7 +24,7 @@ from sklearn.metrics import roc_auc_score
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "core"))
 from label_samples import BLOCK, CHANNELS, tissue, write_cohort
 
-from virtues_core.evaluate.tissues import score_tissues
+from virtues_core.cohort.tissue_scores import score_tissues
 from virtues_core.image import MultiplexImage
 from virtues_core.infer.spatial import SpatialAttention, spatial_attention
 from virtues_core.model import load_checkpoint

@@ -16,8 +16,8 @@ from label_samples import BLOCK, CHANNELS, KEYS, small_checkpoint, tissue, write
 from typer.testing import CliRunner
 
 from virtues_core.cli import attention, train_label
+from virtues_core.cohort.tissue_scores import score_tissues
 from virtues_core.errors import CheckpointError, ConfigError, InputError, MarkerError, VirtuesError
-from virtues_core.evaluate.tissues import score_tissues
 from virtues_core.infer.spatial import spatial_attention
 from virtues_core.markers import MarkerEmbeddings
 from virtues_core.model import Checkpoint, load_checkpoint, save_checkpoint

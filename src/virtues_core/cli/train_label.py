@@ -9,7 +9,7 @@ import typer
 from virtues_core.cli._options import CheckpointName, DeviceName
 
 if TYPE_CHECKING:
-    from virtues_core.evaluate.tissues import TissueScores
+    from virtues_core.cohort.tissue_scores import TissueScores
     from virtues_core.model.label_file import LabelModel
     from virtues_core.train.label import Epoch
     from virtues_core.train.labels import LabelledTissues
@@ -97,7 +97,7 @@ def held_out_scores(
 ) -> "TissueScores":
     """Tell the label of the tissues to test on, as virtues attention does, and score that."""
     from virtues_core.cli._options import tile_progress
-    from virtues_core.evaluate.tissues import score_tissues
+    from virtues_core.cohort.tissue_scores import score_tissues
     from virtues_core.infer.spatial import spatial_attention
 
     test = tissues.of("test")

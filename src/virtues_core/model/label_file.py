@@ -39,7 +39,7 @@ class LabelModel:
     classes: tuple[str, ...]
     """K values of the label."""
     held_out: Mapping[str, Any] = field(default_factory=dict)
-    """How well it did on patients kept out (`evaluate.TissueScores.to_dict`); empty if unknown."""
+    """How well it did on patients kept out (`cohort.tissue_scores`); empty if unknown."""
 
     def told(self) -> str:
         """Say how far it can be relied on, in a line."""
