@@ -117,7 +117,7 @@ class EmbedFile:
             self.request,
             tissue_id=self.tissue or known.tissue_id,
             patient_id=self.patient or known.patient_id,
-            cell_table=known.cells() if self.types is None else _read_table(self.types),
+            cell_table=known.cells() if self.types is None else read_table(self.types),
             cache=kept,
             on_tile=on_tile,
         )
@@ -167,7 +167,14 @@ class _Known:
         return self._dataset.cells_of(self._tissue)
 
 
-def _read_table(path: Path) -> "pd.DataFrame":
+def read_table(path: Path) -> "pd.DataFrame":
+    """Read a table of cells, CSV or parquet.
+
+    Raises
+    ------
+    ReadError
+        It is missing or cannot be read.
+    """
     import pandas as pd
 
     try:

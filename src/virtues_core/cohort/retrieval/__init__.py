@@ -1,5 +1,12 @@
 """Tissues like a given one: a database of niche tokens, searched by the 2-Wasserstein distance."""
 
+from virtues_core.cohort.retrieval.building import (
+    Added,
+    Known,
+    add_images,
+    add_tables,
+    compositions,
+)
 from virtues_core.cohort.retrieval.database import TissueDatabase
 from virtues_core.cohort.retrieval.distance import (
     Nearest,
@@ -9,17 +16,27 @@ from virtues_core.cohort.retrieval.distance import (
     wasserstein,
 )
 from virtues_core.cohort.retrieval.entries import Match, Search, Settings, Stored, TissueEntry
+from virtues_core.cohort.retrieval.niches import SmallTissueError, niche_tokens
+from virtues_core.cohort.retrieval.thumbnail import thumbnail
 
 __all__ = [
+    "Added",
+    "Known",
     "Match",
     "Nearest",
     "Search",
     "Settings",
+    "SmallTissueError",
     "Stored",
     "TissueDatabase",
     "TissueEntry",
+    "add_images",
+    "add_tables",
+    "compositions",
     "moment_bounds",
     "nearest_sets",
     "neighbour_bounds",
+    "niche_tokens",
+    "thumbnail",
     "wasserstein",
 ]

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from virtues_core.errors import ConfigError
+
 Value = str | int | float | bool
 """A clinical value, as JSON knows it; what is missing is left out."""
 
@@ -90,6 +92,14 @@ class Settings:
     """D, the width of a token."""
     crops: str = "4"
     """``4``: the central 4 × 4 tiles of 128 px; ``all``: all tiles with 30 % tissue or more."""
+    small: str = "refuse"
+    """What to do with tissues smaller than that grid: ``refuse``, or ``whole``: take all tiles."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("crops", ("4", "all")), ("small", ("refuse", "whole"))):
+            if getattr(self, name) not in known:
+                message = f"{name}: expected {' or '.join(known)}, found {getattr(self, name)!r}."
+                raise ConfigError(message)
 
     def to_dict(self) -> dict[str, Any]:
         """Give them as JSON knows them."""
@@ -98,4 +108,5 @@ class Settings:
             "signature": self.signature,
             "dim": self.dim,
             "crops": self.crops,
+            "small": self.small,
         }

@@ -2,7 +2,7 @@
 
 ::
 
-    settings   name, value            checkpoint, signature, dim, crops
+    settings   name, value            checkpoint, signature, dim, crops, small
     tissues    number, tissue_id, patient_id, clinical (JSON), composition (JSON or NULL), source,
                image, stamp, niches (N), moments (2 D little-endian float32)
     tokens     number, tokens         (N, D) little-endian float32, row by row
