@@ -12,6 +12,7 @@ from virtues_core.simulate.tissue import (
     simulate_cells,
     simulate_tissue,
 )
+from virtues_core.simulate.tokens import neighbourhood_tokens
 
 __all__ = [
     "CELL_TYPES",
@@ -24,6 +25,7 @@ __all__ = [
     "SimulatedCells",
     "SimulatedTissue",
     "TissueConfig",
+    "neighbourhood_tokens",
     "panel_preset",
     "panel_presets",
     "simulate_cells",
