@@ -25,7 +25,9 @@ def unknown(name: str, raw: "pd.DataFrame") -> str:
     names = [str(column) for column in raw.columns]
     near = get_close_matches(name.lower(), [n.lower() for n in names], n=2, cutoff=0.6)
     close = [n for n in names if n.lower() in near]
-    hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {some(names)}."
+    hint = (
+        f"did you mean {' or '.join(map(repr, close))}?" if close else f"it has {some(names, 20)}."
+    )
     return f"expected a column {name!r}, found none; {hint}"
 
 

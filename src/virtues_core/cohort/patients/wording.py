@@ -6,7 +6,7 @@ SHOWN = 5
 """Names that are told; of more the first of them."""
 
 
-def some(names: Iterable[object]) -> str:
+def some(names: Iterable[object], shown: int = SHOWN) -> str:
     """Name things, the first of them where they are many.
 
     Examples
@@ -17,8 +17,8 @@ def some(names: Iterable[object]) -> str:
     '0, 1, 2, 3, 4 and 2 more'
     """
     told = sorted(str(name) for name in names)
-    more = len(told) - SHOWN
-    return ", ".join(told[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(told) - shown
+    return ", ".join(told[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
 def counted(number: int, one: str, many: str = "") -> str:
