@@ -166,6 +166,13 @@ def test_a_query_by_a_tissue_of_the_database(cohort: Path) -> None:
         call("db", "query", cohort / "tissues.vdb", "r9")
 
 
+def test_an_image_that_is_stored_does_not_find_itself(cohort: Path) -> None:
+    image = ["db", "query", cohort / "tissues.vdb", cohort / "images/r0.ome.tiff"]
+    tissue = [*image[:3], "r0"]
+    for option in ([], ["--same-patient"]):
+        assert call(*image, *option) == call(*tissue, *option)
+
+
 def test_adding_goes_on_where_it_was(cohort: Path, tmp_path: Path) -> None:
     path = tmp_path / "grows.vdb"
     image = tmp_path / "a.ome.tiff"

@@ -352,3 +352,14 @@ def test_a_query_imports_no_model(database: TissueDatabase) -> None:
     code = LIGHT.format(path=str(database.path), dim=DIM)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_whose_image_it_is(tmp_path: Path) -> None:
+    file, spora = tmp_path / "a.tiff", tmp_path / "spora"
+    assert Stored("a", source=str(file)).is_of(file, "a")
+    assert Stored("a_2", source=str(file), image="2").is_of(file, "2")
+    assert not Stored("a_2", source=str(file), image="2").is_of(file, "3")
+    assert not Stored("a", source=str(file)).is_of(tmp_path / "b" / "a.tiff", "a")
+    assert not Stored("a").is_of(file, "a")
+    assert Stored("a", source=str(spora), image="a").is_of(spora / "imc" / "a.ome.zarr", "a")
+    assert not Stored("b", source=str(spora), image="b").is_of(spora / "a.ome.zarr", "a")

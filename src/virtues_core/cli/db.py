@@ -205,9 +205,8 @@ def query(
 
     database = TissueDatabase.open(path)
     asked = _where(where or [])
-    own: tuple[str, ...] = ()
     if Path(image_path).exists():
-        tokens, said = _of_image(
+        tokens, said, own = _of_image(
             database, Path(image_path), image, panel, checkpoint, device, batch_size
         )
     else:
@@ -246,8 +245,8 @@ def _of_image(
     checkpoint: str,
     device: str,
     batch_size: int,
-) -> tuple[Any, str]:
-    """Compute the tokens of an image, and say whose it is where its files do."""
+) -> tuple[Any, str, tuple[str, ...]]:
+    """Compute the tokens of an image, say whose it is, and which tissue where it is stored."""
     from virtues_core.cli._options import open_checkpoint
     from virtues_core.cohort.retrieval import niche_tokens
     from virtues_core.infer import checkpoint_signature
@@ -263,7 +262,9 @@ def _of_image(
     tokens = niche_tokens(opened, channels, model, database.settings, batch_size=batch_size)
     spora = path.is_dir() and claims(path)
     patient = tissues_by_name(SporaDataset(path))[opened.name].patient_id if spora else None
-    return tokens, patient or ""
+    stored = [one for one in database.tissues() if one.is_of(path, opened.name)]
+    known = next((one.patient_id for one in stored), "")
+    return tokens, patient or known, tuple(one.tissue_id for one in stored)
 
 
 def _where(words: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,23 @@ class Stored:
     """State of the source when it was read, so that a changed one is read again."""
     niches: int = 0
     """N, the number of its tokens."""
+
+    def is_of(self, path: Path, image: str) -> bool:
+        """Tell whether this is the tissue of an image: the same one of the same file.
+
+        Parameters
+        ----------
+        path
+            File or folder; of a tissue of a spora data set the data set, or the tissue's own in it.
+        image
+            Name of the image.
+        """
+        if not self.source:
+            return False
+        path, source = path.absolute(), Path(self.source)
+        if path == source:
+            return self.image in {"", image}
+        return self.image == image and source in path.parents
 
 
 @dataclass(frozen=True, eq=False)
