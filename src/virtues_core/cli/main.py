@@ -34,6 +34,7 @@ COMMANDS = (
     "download",
     "stratify",
     "response",
+    "biomarkers",
     "report",
     "demo",
     "doctor",

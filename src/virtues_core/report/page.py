@@ -26,6 +26,7 @@ FIGURES = "figures"
 CONTENTS: Mapping[str, str] = {
     "response": "virtues_core.report.response",
     "stratify": "virtues_core.report.stratify",
+    "transfer": "virtues_core.report.transfer",
 }
 """Analyses by name, and the module whose ``content(results) -> Content`` says what is told."""
 SETTINGS = {"settings": "Settings", "columns": "Columns", "versions": "Versions"}

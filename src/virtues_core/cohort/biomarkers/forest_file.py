@@ -20,7 +20,7 @@ from virtues_core.files import replacing
 
 FOLDER = "forests"
 """Of an analysis folder, where it holds some."""
-_LIST = "forests.json"
+LIST = "forests.json"
 _FORMAT = 1
 
 
@@ -52,7 +52,7 @@ def save_forests(forests: Sequence[SignatureForest], folder: Path) -> int:
                 }
             )
         told = {"format": _FORMAT, "forests": listed}
-        (new / _LIST).write_text(json.dumps(told, indent=1, ensure_ascii=False), "utf-8")
+        (new / LIST).write_text(json.dumps(told, indent=1, ensure_ascii=False), "utf-8")
         return sum(path.stat().st_size for path in new.iterdir())
 
 
@@ -67,7 +67,7 @@ def load_forests(folder: Path) -> tuple[SignatureForest, ...]:
     """
     folder = Path(folder)
     try:
-        told = json.loads((folder / _LIST).read_text("utf-8"))
+        told = json.loads((folder / LIST).read_text("utf-8"))
         if told["format"] != _FORMAT:
             raise _damaged(folder, f"format {told['format']!r}, expected {_FORMAT}")
         forests = tuple(_forest(folder, entry) for entry in told["forests"])

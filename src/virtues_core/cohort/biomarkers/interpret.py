@@ -41,7 +41,8 @@ class Interpretation:
     that have it, own_neighbours (share of its cells' neighbours that belong to it too)."""
     composition: "pd.DataFrame"
     """One row a signature and cell type: signature, cell_type, cells, share, cohort_share,
-    change_percent, log2_change with lower and upper (95 %, patients drawn)."""
+    change_percent, log2_change (NaN where it has none) with lower and upper (95 %, patients
+    drawn)."""
     markers: "pd.DataFrame"
     """One row a signature and marker: signature, marker, mean (in standard deviations of the
     cohort's cells from its mean, after log(1 + x)) with lower and upper."""

@@ -63,7 +63,8 @@ def composition_table(
     table["share"] = found.shares.ravel()
     table["cohort_share"] = np.tile(found.cohort, len(names))
     table["change_percent"] = 100 * (found.shares / found.cohort - 1).ravel()
-    table["log2_change"] = found.log2_change.ravel()
+    change = found.log2_change.ravel()
+    table["log2_change"] = np.where(np.isfinite(change), change, np.nan)
     table["lower"], table["upper"] = found.lower.ravel(), found.upper.ravel()
     return table
 

@@ -1,0 +1,154 @@
+"""Forests from the folder of a discovery: those it keeps, or fitted on the cells it names."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtues_core.cohort.biomarkers.forest import SignatureForest, train_forest
+from virtues_core.cohort.biomarkers.forest_file import FOLDER, LIST, load_forests
+from virtues_core.cohort.biomarkers.strata import DIRECTIONS, Direction
+from virtues_core.cohort.biomarkers.walk import Progress
+from virtues_core.cohort.patients import CellTables, open_cells
+from virtues_core.cohort.patients.results import Results, read_results
+from virtues_core.errors import InputError, ReadError
+
+ANALYSIS = "biomarkers"
+
+
+def forests_of(
+    folder: Path | str, *, seed: int = 0, progress: Progress | None = None
+) -> tuple[SignatureForest, ...]:
+    """Give the forests of the signatures that a discovery found.
+
+    Parameters
+    ----------
+    folder
+        Of `virtues biomarkers discover`, which may keep forests; or of forests alone.
+    seed
+        Draws cells, patients and trees, where forests are fitted here.
+    progress
+        Called with forests done, of how many, and what.
+
+    Raises
+    ------
+    ReadError
+        No such folder, or its tables of tokens are gone.
+    InputError
+        It is of another analysis, found no signature, or its tables have changed since.
+    """
+    folder = Path(folder)
+    for place in (folder / FOLDER, folder):
+        if (place / LIST).is_file():
+            return load_forests(place)
+    results = read_results(folder)
+    directions = _directions(results, folder)
+    cells = _tables(results, folder)
+    members, patients = _aligned(results, list(directions), cells, folder)
+    return train_forests(cells, members, patients, directions, seed=seed, progress=progress)
+
+
+def train_forests(
+    cells: CellTables,
+    members: Mapping[str, NDArray[np.bool_]],
+    patients: NDArray[Any],
+    directions: Mapping[str, Direction],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[SignatureForest, ...]:
+    """Fit one forest a signature; see `train_forest`.
+
+    Parameters
+    ----------
+    cells
+        Tables of N cells.
+    members
+        Of each signature, (N,) whether a cell belongs to it.
+    patients
+        (N,) patient of each cell; "" of those that were not looked at.
+    directions
+        Of each signature.
+    seed
+        Draws cells, patients and trees.
+    progress
+        Called with forests done, of how many, and what.
+
+    Raises
+    ------
+    InputError
+        As `train_forest`.
+    """
+    found = []
+    for name, direction in directions.items():
+        found.append(train_forest(cells, members[name], patients, name, direction, seed=seed))
+        if progress is not None:
+            progress(len(found), len(directions), "forest")
+    return tuple(found)
+
+
+def _directions(results: Results, folder: Path) -> dict[str, Direction]:
+    """Read names and directions of the signatures."""
+    if results.analysis != ANALYSIS:
+        message = (
+            f"expected the folder of `virtues biomarkers discover`, found one of "
+            f"{results.analysis!r} at {str(folder)!r}. Name the other one."
+        )
+        raise InputError(message)
+    told = results.summary.get("signatures")
+    listed = told if isinstance(told, Sequence) else ()
+    found: dict[str, Direction] = {}
+    for entry in listed:
+        name = entry.get("name") if isinstance(entry, Mapping) else None
+        known = [way for way in DIRECTIONS if isinstance(entry, Mapping) and
+                 entry.get("direction") == way]  # fmt: skip
+        if not isinstance(name, str) or not known:
+            message = (
+                f"expected a name and a direction of each signature in {str(folder)!r}, found "
+                f"{entry!r}. The folder was changed: run the discovery again."
+            )
+            raise ReadError(message)
+        found[name] = known[0]
+    if not found:
+        message = (
+            f"expected signatures in {str(folder)!r}, found that the discovery chose none. There "
+            "is nothing to carry over."
+        )
+        raise InputError(message)
+    return found
+
+
+def _tables(results: Results, folder: Path) -> CellTables:
+    """Open the tables that a discovery was made of."""
+    base = Path(str(results.summary.get("folder") or "."))
+    paths = [base / str(path) for path in results.summary.get("cells") or ()]
+    gone = [str(path) for path in paths if not path.exists()]
+    if gone or not paths:
+        message = (
+            f"expected the tables of tokens that {str(folder)!r} was made of, found no "
+            f"{', '.join(gone[:3]) or 'list of them'}. Put them back, or run `virtues biomarkers "
+            "discover --forests`, whose folder needs no cells."
+        )
+        raise ReadError(message)
+    return open_cells(paths)
+
+
+def _aligned(
+    results: Results, names: list[str], cells: CellTables, folder: Path
+) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.str_]]:
+    """Put members and patients, (N,) each, in the order of the tables' rows."""
+    rows = results.read_cells(["tissue_id", "cell_id", "patient_id", *names])
+    keys = cells.cells[["tissue_id", "cell_id"]].astype({"tissue_id": str})
+    rows = rows.astype({"tissue_id": str, "patient_id": str})
+    both = keys.merge(rows, how="left", on=["tissue_id", "cell_id"], sort=False)
+    matched = both["patient_id"].notna().to_numpy()
+    if len(both) != len(keys) or matched.sum() != len(rows):
+        message = (
+            f"expected the {len(rows):,} cells of {str(folder)!r} in its tables of tokens, found "
+            f"{int(matched.sum()):,}. The tables have changed since: run the discovery again."
+        )
+        raise InputError(message)
+    members = {name: both[name].eq(True).to_numpy(bool) for name in names}  # noqa: FBT003
+    return members, both["patient_id"].fillna("").to_numpy(str)
