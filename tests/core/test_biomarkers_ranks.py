@@ -8,10 +8,11 @@ from sklearn.metrics import roc_auc_score
 from virtues_core.cohort.biomarkers.nested import least_patients
 from virtues_core.cohort.biomarkers.prediction import (
     check_outcome,
-    joint_aurocs,
+    held_out_scores,
     rank_aurocs,
+    score_aurocs,
     splits,
-    value_aurocs,
+    value_scores,
 )
 from virtues_core.cohort.biomarkers.ranks import rank_borders, ranks
 from virtues_core.cohort.biomarkers.selection import choose, directions
@@ -98,8 +99,8 @@ def test_the_univariate_auroc_is_that_of_a_logistic_regression():
             expected = roc_auc_score(outcome[test], model.decision_function(x[test]))
             assert row[k] == pytest.approx(expected, abs=1e-12)
     assert compared > 200
-    np.testing.assert_allclose(value_aurocs(values[:, 0].astype(float), outcome, held_out),
-                               found[:, 0])  # fmt: skip
+    by_value = value_scores(values[:, 0].astype(float), outcome, held_out)
+    np.testing.assert_allclose(score_aurocs(by_value, outcome), found[:, 0])
 
 
 def test_the_joint_auroc_is_that_of_a_logistic_regression():
@@ -110,8 +111,11 @@ def test_the_joint_auroc_is_that_of_a_logistic_regression():
     for test in held_out:
         model = LogisticRegression(tol=1e-8).fit(values[~test], outcome[~test])
         expected.append(roc_auc_score(outcome[test], model.decision_function(values[test])))
-    np.testing.assert_allclose(joint_aurocs(values, outcome, held_out), expected)
-    assert (joint_aurocs(values[:, :0], outcome, held_out) == 0.5).all()
+    scores = held_out_scores(values, outcome, held_out)
+    assert (np.isfinite(scores) == held_out).all()
+    np.testing.assert_allclose(score_aurocs(scores, outcome), expected)
+    nothing = held_out_scores(values[:, :0], outcome, held_out)
+    assert (score_aurocs(nothing, outcome) == 0.5).all()
 
 
 def test_the_best_of_either_direction_are_chosen():

@@ -11,10 +11,10 @@ from virtues_core.errors import InputError
 from virtues_core.simulate.biology import CELL_TYPES, STATES
 from virtues_core.simulate.tissue import SimulatedCells
 
-RADIUS_UM = 20.0
+RADIUS_UM = 15.0
 """Wider surroundings are shared with so many cells of the tissue that clusters become those of one
 patient; narrower ones tell less of the niche."""
-NOISE = 0.05
+NOISE = 0.02
 """Standard deviation of what is added to each value, whose own is about 0.2."""
 WIDTH = 48
 

@@ -20,9 +20,10 @@ from virtues_core.cohort.biomarkers.prediction import (
     Masks,
     Outcome,
     concordance,
-    joint_aurocs,
+    held_out_scores,
     joint_scores,
     rank_aurocs,
+    score_aurocs,
     splits,
 )
 from virtues_core.cohort.biomarkers.ranks import rank_borders, ranks
@@ -137,7 +138,6 @@ def nested_aurocs(
     each
         Signatures of each direction.
     """
-    aurocs = np.empty(len(parts.outer))
     scores = np.full(parts.outer.shape, np.nan)
     chosen = []
     for n, (test, inner) in enumerate(zip(parts.outer, parts.inner, strict=True)):
@@ -149,9 +149,8 @@ def nested_aurocs(
         columns = list(choice.all)
         all_ranks = ranks(proportions[:, columns], borders[:, columns])
         scores[n, test] = joint_scores(all_ranks, outcome, trained)[test]
-        aurocs[n] = concordance(scores[n, test], outcome[test]).mean()
         chosen.append(choice)
-    return Nested(aurocs, tuple(chosen), scores)
+    return Nested(score_aurocs(scores, outcome), tuple(chosen), scores)
 
 
 def paper_estimate(
@@ -173,11 +172,12 @@ def paper_estimate(
     Returns
     -------
     tuple
-        (K,) mean AUROC of each cluster alone; the choice; (G,) AUROC of the joint model by split.
+        (K,) mean AUROC of each cluster alone; the choice; (G, P) log-odds that the joint model
+        gives to patients held out.
     """
     alone = rank_aurocs(all_ranks, outcome, parts.univariate).mean(0)
     choice = choose(alone, all_ranks, outcome, each)
-    return alone, choice, joint_aurocs(all_ranks[:, list(choice.all)], outcome, parts.joint)
+    return alone, choice, held_out_scores(all_ranks[:, list(choice.all)], outcome, parts.joint)
 
 
 def permuted(
@@ -212,7 +212,8 @@ def permuted(
     for n in range(permutations):
         order = rng.permutation(len(outcome))
         found[0, n] = nested_aurocs(proportions[order], outcome, parts, each).auroc
-        found[1, n] = paper_estimate(all_ranks[order], outcome, paper, each)[2].mean()
+        scores = paper_estimate(all_ranks[order], outcome, paper, each)[2]
+        found[1, n] = score_aurocs(scores, outcome).mean()
         if progress is not None:
             progress(n + 1, permutations, "permutation")
     return Null(*found)
@@ -232,9 +233,9 @@ def permutation_p(found: float, null: Array) -> float:
 
 
 def patient_interval(
-    nested: Nested, outcome: Outcome, *, draws: int = 1000, seed: int = 0
+    scores: Array, outcome: Outcome, *, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """Give a 95 % interval of the nested AUROC by drawing patients with replacement.
+    """Give a 95 % interval of the mean AUROC over splits by drawing patients with replacement.
 
     Patients' scores stay as they are, so that what another choice of clusters or another fit would
     change is not in it. Pairs count as often as they were held out together.
@@ -243,8 +244,8 @@ def patient_interval(
 
     Parameters
     ----------
-    nested
-        Of P patients.
+    scores
+        (F, P) of the patients held out in each split; nan of the others.
     outcome
         (P,).
     draws
@@ -254,10 +255,10 @@ def patient_interval(
     """
     case, control = np.flatnonzero(outcome == 1), np.flatnonzero(outcome == 0)
     right, pairs = np.zeros((2, len(case), len(control)))
-    for scores in nested.scores:
-        test = np.isfinite(scores)
+    for row in scores:
+        test = np.isfinite(row)
         place = np.ix_(test[case], test[control])
-        right[place] += concordance(scores[test], outcome[test])
+        right[place] += concordance(row[test], outcome[test])
         pairs[place] += 1
     drawn = np.random.default_rng(seed).multinomial(
         len(outcome), np.full(len(outcome), 1 / len(outcome)), size=draws

@@ -141,8 +141,8 @@ def _by_step(counts: NDArray[np.float32], clusters: int) -> Array:
     return counts.reshape(len(counts), HIGHEST, clusters).transpose(1, 0, 2).astype(np.float64)
 
 
-def value_aurocs(values: NDArray[Any], outcome: Outcome, held_out: Masks) -> Array:
-    """Score one predictor of any values as `rank_aurocs` scores ranks.
+def value_scores(values: NDArray[Any], outcome: Outcome, held_out: Masks) -> Array:
+    """Score patients by one predictor of any values, by the reasoning of `rank_aurocs`.
 
     Parameters
     ----------
@@ -154,13 +154,13 @@ def value_aurocs(values: NDArray[Any], outcome: Outcome, held_out: Masks) -> Arr
     Returns
     -------
     numpy.ndarray
-        (F,) AUROC on the patients held out.
+        (F, P) scores of those held out, in the order of a regression's; nan of the others.
     """
-    found = np.empty(len(held_out))
-    for n, test in enumerate(held_out):
+    found = np.full(held_out.shape, np.nan)
+    for row, test in zip(found, held_out, strict=True):
         x, y = values[~test], outcome[~test]
         slope = np.sign(((x - x.mean()) * (y - y.mean())).sum())
-        found[n] = concordance(slope * values[test], outcome[test]).mean()
+        row[test] = slope * values[test]
     return found
 
 
@@ -193,8 +193,8 @@ def joint_scores(ranks: NDArray[Any], outcome: Outcome, trained: Masks) -> Array
     return np.asarray(model.decision_function(values))
 
 
-def joint_aurocs(ranks: NDArray[Any], outcome: Outcome, held_out: Masks) -> Array:
-    """Score several ranks together, by multivariate logistic regression.
+def held_out_scores(ranks: NDArray[Any], outcome: Outcome, held_out: Masks) -> Array:
+    """Score patients by several ranks together, by multivariate logistic regression.
 
     Parameters
     ----------
@@ -206,13 +206,21 @@ def joint_aurocs(ranks: NDArray[Any], outcome: Outcome, held_out: Masks) -> Arra
     Returns
     -------
     numpy.ndarray
-        (F,) AUROC on the patients held out in each split.
+        (F, P) log-odds of those held out; nan of the others.
     """
-    scores = (joint_scores(ranks, outcome, ~test) for test in held_out)
+    found = np.full(held_out.shape, np.nan)
+    for row, test in zip(found, held_out, strict=True):
+        row[test] = joint_scores(ranks, outcome, ~test)[test]
+    return found
+
+
+def score_aurocs(scores: Array, outcome: Outcome) -> Array:
+    """Give the AUROC of each split, (F,), of scores (F, P) of the patients held out."""
+    held_out = np.isfinite(scores)
     return np.array(
         [
-            concordance(s[test], outcome[test]).mean()
-            for s, test in zip(scores, held_out, strict=True)
+            concordance(row[test], outcome[test]).mean()
+            for row, test in zip(scores, held_out, strict=True)
         ]
     )
 
