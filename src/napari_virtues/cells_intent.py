@@ -30,6 +30,8 @@ NICHES = "virtues_niches"
 """Key in ``layer.metadata`` of layers that show niches, which are no masks of cells either."""
 SELECTED = "virtues_selected"
 """Key in ``layer.metadata`` of layers that show which cells are selected."""
+LIT = "virtues_lit"
+"""Key in ``layer.metadata`` of layers that show cells of a cohort's patient, group or cluster."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ def masks(viewer: "ViewerModel") -> "tuple[Labels, ...]":
     """Return the layers that may hold cells."""
     from napari.layers import Labels
 
-    ours = {TYPES, NICHES, SELECTED}
+    ours = {TYPES, NICHES, SELECTED, LIT}
     return tuple(x for x in viewer.layers if isinstance(x, Labels) and not ours & set(x.metadata))
 
 

@@ -152,10 +152,15 @@ def value_of(text: str, kind: Any, name: str) -> Any:
     (0.0002, None)
     >>> value_of("0.6, 1", tuple[float, float], "ratio"), value_of("hv", str, "pattern")
     ((0.6, 1), 'hv')
+    >>> value_of("", tuple[int, ...], "groups"), value_of("B, T", tuple[str, ...], "types")
+    ((), ('B', 'T'))
     """
     text = text.strip()
     if kind is str:
         return text
+    listed = get_origin(kind) is tuple and get_args(kind)[-1] is ...
+    if listed and (not text or get_args(kind)[0] is str):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
     if not text:
         if type(None) in get_args(kind):
             return None

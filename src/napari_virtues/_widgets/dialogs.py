@@ -9,6 +9,8 @@ from napari_virtues.engine import Terms
 IMAGES = "Images (*.tif *.tiff *.btf *.mcd *.txt);;All files (*)"
 MASKS = "Masks (*.tif *.tiff *.png *.npz);;All files (*)"
 EMBEDDINGS = "Embeddings (*.safetensors);;All files (*)"
+TABLES = "Tables of cells (*.h5ad);;All files (*)"
+CLINICAL = "Tables (*.csv *.tsv *.parquet);;All files (*)"
 WEIGHTS = "Weights (*.safetensors *.pt);;All files (*)"
 
 
@@ -26,11 +28,23 @@ def ask_images(parent: QWidget, use: Callable[[list[str]], None]) -> None:
         use(paths)
 
 
-def ask_folder(parent: QWidget, use: Callable[[str], None]) -> None:
-    """Ask for a checkpoint's folder."""
-    path = QFileDialog.getExistingDirectory(parent, "Folder of a checkpoint")
+def ask_tables(parent: QWidget, use: Callable[[list[str]], None]) -> None:
+    """Ask for tables of cells."""
+    paths, _ = QFileDialog.getOpenFileNames(parent, "Tables of cells", filter=TABLES)
+    if paths:
+        use(paths)
+
+
+def ask_any_folder(parent: QWidget, title: str, use: Callable[[str], None]) -> None:
+    """Ask for a folder that is there."""
+    path = QFileDialog.getExistingDirectory(parent, title)
     if path:
         use(path)
+
+
+def ask_folder(parent: QWidget, use: Callable[[str], None]) -> None:
+    """Ask for a checkpoint's folder."""
+    ask_any_folder(parent, "Folder of a checkpoint", use)
 
 
 def ask_save(

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from qtpy.QtWidgets import (
     QButtonGroup,
     QComboBox,
+    QFormLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -69,3 +70,11 @@ def toggles(group: QButtonGroup, choices: Iterable[tuple[str, str]]) -> QHBoxLay
         buttons.append(button)
     buttons[0].setChecked(True)
     return row(*buttons)
+
+
+def line_up(form: QFormLayout, width: int) -> None:
+    """Give labels one width (px), so that forms below each other look like one."""
+    for number in range(form.rowCount()):
+        item = form.itemAt(number, QFormLayout.ItemRole.LabelRole)
+        if item is not None:
+            item.widget().setMinimumWidth(width)

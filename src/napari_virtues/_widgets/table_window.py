@@ -3,6 +3,7 @@
 from typing import Any
 
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, QObject, Qt
+from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtWidgets import QDialog, QTableView, QVBoxLayout, QWidget
 
 from napari_virtues._widgets.form_parts import quiet_label
@@ -14,6 +15,9 @@ _NOWHERE = QModelIndex()
 class TableWindow(QDialog):
     """Shows rows and columns as they are in the file."""
 
+    picked = QtSignal(object)
+    """The row that was clicked: column → text."""
+
     def __init__(self, table: Table, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -21,11 +25,17 @@ class TableWindow(QDialog):
         self.resize(760, 480)
         self.view = QTableView()
         self.view.setModel(_Rows(table, self))
+        self.view.clicked.connect(self._on_clicked)
+        self._table = table
         rows = f"{len(table.rows):,} rows"
         self.label = quiet_label(f"The first {rows}." if table.more else f"{rows}.")
         layout = QVBoxLayout(self)
         layout.addWidget(self.view)
         layout.addWidget(self.label)
+
+    def _on_clicked(self, index: QModelIndex) -> None:
+        row = self._table.rows[index.row()]
+        self.picked.emit(dict(zip(self._table.columns, row, strict=False)))
 
 
 class _Rows(QAbstractTableModel):

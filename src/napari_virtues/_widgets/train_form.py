@@ -3,7 +3,6 @@
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import (
     QButtonGroup,
-    QFormLayout,
     QFrame,
     QLineEdit,
     QListWidget,
@@ -17,7 +16,14 @@ from qtpy.QtWidgets import (
 from napari_virtues._widgets.background import Background
 from napari_virtues._widgets.config_fields import ConfigFields
 from napari_virtues._widgets.engine_bridge import EngineBridge
-from napari_virtues._widgets.form_parts import combo_box, heading, quiet_label, row, toggles
+from napari_virtues._widgets.form_parts import (
+    combo_box,
+    heading,
+    line_up,
+    quiet_label,
+    row,
+    toggles,
+)
 from napari_virtues._widgets.message_box import MessageBox
 from napari_virtues._widgets.model_fields import ModelFields
 from napari_virtues._widgets.run_panel import RunPanel
@@ -153,7 +159,7 @@ class TrainForm(QScrollArea):
         form.addRow("Run on", self.executor_box)
         form.addRow("Name", self.name_line)
         for part in (form, self.settings.form, self.slurm.form):
-            _line_up(part)
+            line_up(part, LABEL_PX)
         layout.addWidget(self.model)
         layout.addWidget(self.slurm)
         layout.addWidget(self.settings)
@@ -165,11 +171,3 @@ class TrainForm(QScrollArea):
         layout.addWidget(self.warnings)
         layout.addStretch()
         return page
-
-
-def _line_up(form: QFormLayout) -> None:
-    """Give labels one width, so that forms below each other look like one."""
-    for number in range(form.rowCount()):
-        item = form.itemAt(number, QFormLayout.ItemRole.LabelRole)
-        if item is not None:
-            item.widget().setMinimumWidth(LABEL_PX)
