@@ -50,9 +50,10 @@ def content(results: "Results") -> Content:
         _patients(results),
     ]
     captions = {
-        "comparisons": "Ways to tell risk. Concordance with the 95 % interval over patients drawn "
-        "anew, their risk as it is; mean survival up to the horizon, in the unit of time; "
-        "difference: low less high risk.",
+        "comparisons": "Ways to tell risk: log-rank tests, and concordance with the 95 % interval "
+        "over patients drawn anew, their risk as it is.",
+        "mean_survival": "Mean survival up to the horizon, in the unit of time, with 95 % "
+        "intervals.",
         "groups": "Groups of patients, found without survival; more events than expected make "
         "the risk high, in all patients (on data) or in the other folds.",
         "cox": "Cox models of risk and covariates. Of risk told on the data, the interval and the "

@@ -242,7 +242,8 @@ def _comparisons(
         )
         for name, h in zip(("out of fold", "on the data"), high, strict=True)
     )  # fmt: skip
-    notes += [f"{each.name}: {text}." for each in found for text in each.notes]
+    notes += [f"out of fold: {text}." for text in found[0].notes]
+    notes += [f"on the data: {text}." for text in found[1].notes if text not in found[0].notes]
     return found
 
 

@@ -67,6 +67,7 @@ def results_of(found: Stratification, command: str = "") -> Results:
     )  # fmt: skip
     tables = {
         "comparisons": _comparisons(found),
+        "mean_survival": _mean_survival(found),
         "groups": _groups(found),
         "cox": _cox(found),
         "stability": _stability(found),
@@ -153,18 +154,28 @@ def _compared(one: Comparison, told: str, p: float | None, by: str) -> dict[str,
         "p": p,
         "p_by": by,
         "concordance": scored.value,
-        "concordance_lower": scored.lower,
-        "concordance_upper": scored.upper,
-        **_mean("mean_high", one.high_mean),
-        **_mean("mean_low", one.low_mean),
-        **_mean("difference", one.mean_difference),
-        "horizon": one.mean_difference.horizon if one.mean_difference else None,
+        "lower": scored.lower,
+        "upper": scored.upper,
     }
 
 
-def _mean(name: str, found: RestrictedMean | None) -> dict[str, Any]:
-    values = (found.value, found.lower, found.upper) if found else (None, None, None)
-    return dict(zip((name, f"{name}_lower", f"{name}_upper"), values, strict=True))
+def _mean_survival(found: Stratification) -> "pd.DataFrame":
+    def row(told: str, of: str, mean: RestrictedMean | None) -> dict[str, Any]:
+        names = ("mean", "lower", "upper", "horizon")
+        values = (mean.value, mean.lower, mean.upper, mean.horizon) if mean else (None,) * 4
+        return {"told": told, "of": of} | dict(zip(names, values, strict=True))
+
+    return _frame(
+        [
+            row(one.name, of, mean)
+            for one in found.comparisons
+            for of, mean in (
+                ("high risk", one.high_mean),
+                ("low risk", one.low_mean),
+                ("low less high", one.mean_difference),
+            )
+        ]
+    )
 
 
 def _groups(found: Stratification) -> "pd.DataFrame":
