@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_virtues.engine import AttentionJob, EmbedJob, InpaintJob, SegmentJob
+    from napari_virtues.engine import AttentionJob, EmbedJob, InpaintJob, RetrieveJob, SegmentJob
 
-    ImageJob = InpaintJob | EmbedJob | SegmentJob | AttentionJob
+    ImageJob = InpaintJob | EmbedJob | SegmentJob | AttentionJob | RetrieveJob
 
 SAVE_FIRST = "IMAGE.ome.tiff"
 """Stands for the path of an image that was never in a file."""
@@ -82,4 +82,4 @@ def model_words(job: "ImageJob", panel: Path | None = None) -> list[Any]:
 
 def has_own_panel(job: "ImageJob") -> bool:
     """Say whether a person set proteins, so that the command needs the panel's file."""
-    return any(entry.source == "user" for entry in job.panel.entries)
+    return job.panel is not None and any(entry.source == "user" for entry in job.panel.entries)

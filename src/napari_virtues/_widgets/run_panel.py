@@ -40,6 +40,7 @@ LOADING = {
     "neighbours": "Looking for each cell's nearest…",
     "map": "Laying the cells out…",
     "clusters": "Looking for clusters…",
+    "similar tissues": "Comparing tissues…",
     "training data": "Looking at the data…",
     "training step": "Measuring a training step…",
 }

@@ -29,6 +29,7 @@ from napari_virtues.engine.messages import (
     TileDone,
 )
 from napari_virtues.engine.parent import Engine
+from napari_virtues.engine.retrieve_job import Retrieved, RetrieveJob
 from napari_virtues.engine.segment_job import Segmented, SegmentJob
 from napari_virtues.engine.space_jobs import (
     CellTable,
@@ -62,6 +63,8 @@ __all__ = [
     "ReadTableJob",
     "Ready",
     "RegionImportance",
+    "RetrieveJob",
+    "Retrieved",
     "SaveCellsJob",
     "SaveClassifierJob",
     "SaveSpaceJob",
