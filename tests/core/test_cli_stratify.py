@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from virtues_core.cli import stratify
 from virtues_core.cohort.patients.results import read_results, write_results
+from virtues_core.cohort.survival import StratifyConfig
 from virtues_core.errors import ConfigError, InputError, ReadError
 from virtues_core.report import stratify as told
 from virtues_core.report import write_report
@@ -42,6 +44,7 @@ def run(folder: Path) -> tuple[Path, str]:
     said = call(
         folder / "cells*.h5ad", "--clinical", folder / "clinical.csv", *COLUMNS, *SMALL,
         "--covariates", "age,grade", "--structures", "niche,necrosis", "--structure-cells", 8,
+        "--other-groups", "2,5", "--bootstrap", 25, "--layout-cells", 300,
         "--out", out,
     )  # fmt: skip
     return out, said
@@ -62,6 +65,8 @@ def test_what_is_said_and_what_is_written(run: tuple[Path, str]) -> None:
     assert "note: 40 patients with images and clinical data." in said
     assert shlex.split(summary["command"])[:2] == ["virtues", "stratify"]
     assert summary["settings"]["structures"] == ["niche", "necrosis"]
+    assert summary["settings"]["other_groups"] == [2, 5]
+    assert summary["settings"] | {"bootstrap": 25, "layout_cells": 300} == summary["settings"]
     assert len(pd.read_csv(out / "patients.csv")) == 40
     assert (out / "report.html").is_file()
 
@@ -99,6 +104,16 @@ def test_a_report_of_what_could_not_be_said(run: tuple[Path, str], tmp_path: Pat
     assert 'id="structures"' not in page
 
 
+def test_options_and_settings_have_the_same_defaults() -> None:
+    """Each setting is an option, by its name, and nothing is written twice differently."""
+    app = typer.Typer()
+    stratify.register(app)
+    by_name = {option.name: option for option in typer.main.get_command(app).params}
+    for name, value in asdict(StratifyConfig()).items():
+        own = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        assert by_name[name].default == own, name
+
+
 def test_refusals_leave_nothing(folder: Path, tmp_path: Path) -> None:
     table = pd.read_csv(folder / "clinical.csv")
     table.assign(died=0).to_csv(tmp_path / "censored.csv", index=False)
@@ -119,6 +134,7 @@ def test_refusals_leave_nothing(folder: Path, tmp_path: Path) -> None:
     refused(InputError, "deid", good, "--event", "deid")
     refused(InputError, "vessels", good, "--structures", "vessels")
     refused(ConfigError, "layout: expected umap or pca", good, "--layout", "tsne")
+    refused(ConfigError, "whole numbers such as 2,3,5,6", good, "--other-groups", "2,x")
     refused(InputError, "something else in it", good, "--out", tmp_path / "full")
     refused(InputError, "cells for 5000 states", good, "--states", 5000)
     assert sorted(tmp_path.rglob("*")) == before
