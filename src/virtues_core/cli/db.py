@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from virtues_core.cli._cohort import checkpoint_anywhere
+from virtues_core.cli._db_evaluate import DatabaseFile, evaluate
 from virtues_core.cli._options import DeviceName, ImageName, PanelFile, TilesAtOnce
 from virtues_core.errors import InputError, VirtuesError
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
         TissueDatabase,
     )
 
-DatabaseFile = Annotated[
-    Path, typer.Argument(metavar="DB", help="A database by `virtues db build`.")
-]
 OwnCheckpoint = Annotated[
     str,
     typer.Option("--checkpoint", help="Folder, file, hub name, or demo; the database's own by "
@@ -55,7 +53,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         no_args_is_help=True, help="A database of tissues; the tissues in it that are like one."
     )
-    for command in (build, add, remove, query):
+    for command in (build, add, remove, query, evaluate):
         group.command(command.__name__)(command)
     app.add_typer(group, name="db")
 

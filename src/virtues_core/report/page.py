@@ -24,9 +24,12 @@ from virtues_core.report.numbers import number
 PAGE = "report.html"
 FIGURES = "figures"
 CONTENTS: Mapping[str, str] = {
+    "biomarkers": "virtues_core.report.biomarkers",
     "response": "virtues_core.report.response",
+    "retrieval": "virtues_core.report.retrieval",
     "stratify": "virtues_core.report.stratify",
     "transfer": "virtues_core.report.transfer",
+    "tissue-level": "virtues_core.report.tissue_level",
 }
 """Analyses by name, and the module whose ``content(results) -> Content`` says what is told."""
 SETTINGS = {"settings": "Settings", "columns": "Columns", "versions": "Versions"}

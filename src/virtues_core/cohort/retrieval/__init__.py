@@ -16,14 +16,22 @@ from virtues_core.cohort.retrieval.distance import (
     wasserstein,
 )
 from virtues_core.cohort.retrieval.entries import Match, Search, Settings, Stored, TissueEntry
+from virtues_core.cohort.retrieval.evaluation import (
+    Evaluation,
+    RetrievalConfig,
+    evaluate_retrieval,
+)
+from virtues_core.cohort.retrieval.evaluation_results import results_of
 from virtues_core.cohort.retrieval.niches import SmallTissueError, niche_tokens
 from virtues_core.cohort.retrieval.thumbnail import thumbnail
 
 __all__ = [
     "Added",
+    "Evaluation",
     "Known",
     "Match",
     "Nearest",
+    "RetrievalConfig",
     "Search",
     "Settings",
     "SmallTissueError",
@@ -33,10 +41,12 @@ __all__ = [
     "add_images",
     "add_tables",
     "compositions",
+    "evaluate_retrieval",
     "moment_bounds",
     "nearest_sets",
     "neighbour_bounds",
     "niche_tokens",
+    "results_of",
     "thumbnail",
     "wasserstein",
 ]

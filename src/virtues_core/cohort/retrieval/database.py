@@ -5,6 +5,7 @@ however the process ends; several processes may read it while one writes. Each c
 for itself, so that threads may share a `TissueDatabase`.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -248,8 +249,9 @@ class TissueDatabase:
             condition, values = store.those_where(connection, where or {}, self.path)
             if exclude_patient:
                 condition, values = f"{condition} AND patient_id <> ?", [*values, exclude_patient]
-            for tissue_id in exclude_tissues:
-                condition, values = f"{condition} AND tissue_id <> ?", [*values, tissue_id]
+            if exclude_tissues:
+                condition += " AND tissue_id NOT IN (SELECT value FROM json_each(?))"
+                values = [*values, json.dumps(list(exclude_tissues))]
             numbers, niches, bounds = store.bounds(connection, query, condition, values)
             if not len(numbers):
                 message = (
