@@ -104,9 +104,9 @@ def test_score_strata_and_survival_are_those_of_the_definitions(
     share = pd.DataFrame(found.members.T, columns=list(DIRECTIONS)).groupby(patient).mean()
     score = pd.Series(0, index=share.index)
     for name, way in DIRECTIONS.items():
-        own = found.patients[f"share {name}"]
+        own = found.patients[f"share_{name}"]
         assert own.to_numpy() == pytest.approx(share[name].to_numpy())
-        rank = found.patients[f"rank {name}"]
+        rank = found.patients[f"rank_{name}"]
         assert rank.tolist() == ranks(own.to_numpy()[:, None])[:, 0].tolist()
         score += rank if way == "response" else -rank
     assert found.patients["score"].tolist() == score.tolist()
@@ -209,9 +209,9 @@ def test_a_folder_and_its_report(joined: PatientCells, found: Transfer, tmp_path
     write_results(transfer_results(found, joined, config, source="somewhere"), tmp_path / "out")
     results = read_results(tmp_path / "out")
     assert len(results.plots) == 6
-    cells = results.read_cells(["tissue_id", "RS1", "probability RS1"])
+    cells = results.read_cells(["tissue_id", "RS1", "probability_RS1"])
     assert len(cells) == len(joined.codes)
-    assert (cells["RS1"] == (cells["probability RS1"] > 0.5)).all()
+    assert (cells["RS1"] == (cells["probability_RS1"] > 0.5)).all()
     told = content(results)
     assert "Concordance" in told.headline[0]
     names = {figure.name for figure in told.figures}

@@ -110,7 +110,7 @@ def _changes(table: pd.DataFrame) -> Figure:
 
     def draw(figure: "Drawing") -> None:
         names = list(map(str, wide.columns))
-        title = "log2 of the share against the cohort"
+        title = "log2 of the ratio"
         heat_map(figure, wide, list(map(str, wide.index)), names, title=title, centred=True)
 
     return Figure(
@@ -127,15 +127,15 @@ def _markers(table: pd.DataFrame) -> Figure:
     wide = _wide(table, "marker", "mean")
 
     def draw(figure: "Drawing") -> None:
-        title = "standard deviations from the cohort's mean"
+        title = "standard deviations"
         heat_map(figure, wide, list(map(str, wide.index)), list(map(str, wide.columns)),
                  title=title, centred=True)  # fmt: skip
 
     return Figure(
         "signature-markers",
         "Markers of the signatures",
-        "Mean intensity of the cells of a signature. Markers that all tables share; differences "
-        "between stainings are in them.",
+        "Mean intensity of the cells of a signature, from the mean of all cells of the cohort. "
+        "Markers that all tables share; differences between stainings are in them.",
         draw,
         _of_heat(wide),
     )

@@ -37,8 +37,9 @@ class Interpretation:
     """What was found of S signatures, as tables."""
 
     sizes: "pd.DataFrame"
-    """One row a signature: signature, cells, share (of the cohort's cells), patients and tissues
-    that have it, own_neighbours (share of its cells' neighbours that belong to it too)."""
+    """One row a signature: signature, cells, share (of the cohort's cells), patients and
+    in_tissues (that have it), own_neighbours (share of its cells' neighbours that belong to it
+    too)."""
     composition: "pd.DataFrame"
     """One row a signature and cell type: signature, cell_type, cells, share, cohort_share,
     change_percent, log2_change (NaN where it has none) with lower and upper (95 %, patients
@@ -47,7 +48,8 @@ class Interpretation:
     """One row a signature and marker: signature, marker, mean (in standard deviations of the
     cohort's cells from its mean, after log(1 + x)) with lower and upper."""
     neighbours: "pd.DataFrame"
-    """As `compare_neighbours` gives it, with z_q and patient_q (Benjamini-Hochberg over all)."""
+    """As `compare_neighbours` gives it, with z_q and patient_q (Benjamini-Hochberg over all); the
+    surest between patients first."""
     regions: "pd.DataFrame"
     """One row an example: signature, rank, tissue_id, patient_id, y0_um, x0_um, y1_um, x1_um,
     y0_px, x0_px, y1_px, x1_px (NaN where the pixel size is not known), cells_inside, cells."""

@@ -29,7 +29,7 @@ def sizes_table(
             "cells": inside.sum(axis=1),
             "share": inside.sum(axis=1) / max(1, total),
             "patients": [len(np.unique(joined.codes[row])) for row in inside],
-            "tissues": tissues.counts,
+            "in_tissues": tissues.counts,
             "own_neighbours": own,
         }
     )
@@ -63,9 +63,13 @@ def composition_table(
     table["share"] = found.shares.ravel()
     table["cohort_share"] = np.tile(found.cohort, len(names))
     table["change_percent"] = 100 * (found.shares / found.cohort - 1).ravel()
-    change = found.log2_change.ravel()
-    table["log2_change"] = np.where(np.isfinite(change), change, np.nan)
-    table["lower"], table["upper"] = found.lower.ravel(), found.upper.ravel()
+    some = np.isfinite(found.log2_change)
+    for name, values in (
+        ("log2_change", found.log2_change),
+        ("lower", found.lower),
+        ("upper", found.upper),
+    ):
+        table[name] = np.where(some, values, np.nan).ravel()
     return table
 
 
@@ -146,7 +150,7 @@ def neighbours_table(
     )
     for test in ("z", "patient"):
         table[f"{test}_q"] = false_discovery(table[f"{test}_p"].to_numpy())
-    return table
+    return table.sort_values(["patient_p", "z_p"], kind="stable", ignore_index=True)
 
 
 def regions_table(

@@ -95,8 +95,8 @@ class Transfer:
     probability: NDArray[np.float32]
     """(S, N) share of trees that call a cell a member; a member has more than a half."""
     patients: "pd.DataFrame"
-    """P rows, index patient_id: score, stratum, of each signature its share (``share <name>``) and
-    rank (``rank <name>``), ratios by tertile, time and event where known."""
+    """P rows, index patient_id: score, stratum, of each signature its share (``share_<name>``) and
+    rank (``rank_<name>``), ratios by tertile, time and event where known."""
     strata: "pd.DataFrame"
     """Three rows, from low to high: stratum, patients, followed (of known survival), events."""
     logrank: LogRank
@@ -251,8 +251,8 @@ def _patient_table(
 
     table = pd.DataFrame({"score": score}, index=pd.Index(joined.patients, name="patient_id"))
     for s, forest in enumerate(forests):
-        table[f"share {forest.name}"] = shares[:, s]
-        table[f"rank {forest.name}"] = ranks[:, s].astype(int)
+        table[f"share_{forest.name}"] = shares[:, s]
+        table[f"rank_{forest.name}"] = ranks[:, s].astype(int)
     return table
 
 

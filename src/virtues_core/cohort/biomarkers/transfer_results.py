@@ -45,7 +45,7 @@ def transfer_results(
     Results
         Tables: strata, curves, concordances, forests, labels where asked for, and those of
         `Interpretation`. Cells: for each signature whether a cell belongs to it (its name) and the
-        share of trees that say so (``probability <name>``), and the stratum of its patient.
+        share of trees that say so (``probability_<name>``), and the stratum of its patient.
     """
     patients = joined.patient_rows().merge(found.patients.reset_index(), on="patient_id")
     tables = {
@@ -59,7 +59,7 @@ def transfer_results(
     columns: dict[str, Any] = {}
     for s, forest in enumerate(found.forests):
         columns[forest.name] = found.members[s]
-        columns[f"probability {forest.name}"] = found.probability[s]
+        columns[f"probability_{forest.name}"] = found.probability[s]
     return Results(
         analysis="transfer",
         summary=_summary(found) | {"source": source} | origin(joined, config, command),
