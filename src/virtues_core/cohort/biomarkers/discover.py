@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from virtues_core.cohort.biomarkers.clusters import Clusters, keep_small, overlap, partitions
 from virtues_core.cohort.biomarkers.discover_config import DiscoverConfig
 from virtues_core.cohort.biomarkers.interpret import Interpretation, cell_types, interpret
-from virtues_core.cohort.biomarkers.interpret_config import InterpretConfig
 from virtues_core.cohort.biomarkers.neighbours import false_discovery
 from virtues_core.cohort.biomarkers.nested import (
     Nested,
@@ -136,7 +135,7 @@ def discover(
     told = None
     if discovery.names:
         members = {name: clusters.members(k) for name, k in discovery.names.items()}
-        told = interpret(joined, members, InterpretConfig(seed=config.seed), progress=progress)
+        told = interpret(joined, members, config.interpretation, progress=progress)
         notes += told.notes
     return replace(discovery, interpretation=told, notes=tuple(notes))
 

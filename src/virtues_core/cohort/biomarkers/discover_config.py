@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from virtues_core.cohort.biomarkers.interpret_config import InterpretConfig
 from virtues_core.cohort.biomarkers.ratios import RatioTypes
 from virtues_core.errors import ConfigError
 
@@ -45,6 +46,10 @@ class DiscoverConfig:
     """Those that count as CD8 T cells."""
     b: tuple[str, ...] = ()
     """Those that count as B cells."""
+    radius_um: float = 20.0
+    """Cells no farther apart than this are neighbours when signatures are looked at, µm."""
+    nearest: int = 0
+    """If above 0, neighbours are instead so many nearest cells."""
     seed: int = 0
     """Of all that is drawn."""
 
@@ -73,6 +78,12 @@ class DiscoverConfig:
             raise ConfigError(message)
         for name in ("tumour", "cd4", "cd8", "b"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        self.interpretation  # noqa: B018 - checks itself
+
+    @property
+    def interpretation(self) -> InterpretConfig:
+        """How the signatures are looked at."""
+        return InterpretConfig(radius_um=self.radius_um, nearest=self.nearest, seed=self.seed)
 
     @property
     def resolutions(self) -> NDArray[np.float64]:
