@@ -22,6 +22,7 @@ from napari_virtues.state import LINK, ChannelLink
 from napari_virtues.tissue_places import find_image, find_mask, kept_folders
 from virtues_core.errors import InputError, ReadError, VirtuesError
 from virtues_core.image import MultiplexImage
+from virtues_core.markers import Panel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,6 +86,8 @@ class OpenedTissue:
 
     tissue_id: str
     image: MultiplexImage
+    panel: Panel
+    """What its channels measure: looking that up takes a while."""
     layers: "tuple[Layer, ...]"
     """Of its channels, where they are wanted; then the mask and the lit cells, all hidden."""
     told: str = ""
@@ -170,15 +173,16 @@ def open_tissue(
 
     folders = kept_folders()
     image = known or find_image(tissue_id, stated.get(tissue_id, ""), folders)
+    panel = Panel.from_names(image.channels)
     layers = [Layer.create(*x) for x in opening_layers(image)] if channels else []
     for layer in layers:
         layer.visible = False
     if lit.path is None:
-        return OpenedTissue(tissue_id, image, tuple(layers))
+        return OpenedTissue(tissue_id, image, panel, tuple(layers))
     try:
         labels = find_mask(tissue_id, image, folders)
     except VirtuesError as error:
-        return OpenedTissue(tissue_id, image, tuple(layers), str(error))
+        return OpenedTissue(tissue_id, image, panel, tuple(layers), str(error))
     cells = _cells_of(lit.path, lit, tissue_id)
     mask = new_mask_layer(image, labels, f"cells · {tissue_id}")
     mask.visible = False
@@ -189,12 +193,8 @@ def open_tissue(
         picture = painted(labels, shown[CELL].to_numpy(np.int64), shown["number"].to_numpy())
     absent = int((~np.isin(shown[CELL], np.unique(labels))).sum())
     told = f"{absent:,} of the lit cells are not in the mask: is it another mask?" * bool(absent)
-    return OpenedTissue(tissue_id, image, (*layers, mask, _lit_layer(image, lit, picture)), told)
-
-
-def lit_layers(layers: "Iterable[Layer]") -> "list[Labels]":
-    """Return the layers that show lit cells."""
-    return [layer for layer in layers if LIT in layer.metadata]
+    layers += [mask, _lit_layer(image, lit, picture)]
+    return OpenedTissue(tissue_id, image, panel, tuple(layers), told)
 
 
 def _lit_layer(image: MultiplexImage, lit: Lit, picture: NDArray[np.uint8]) -> "Labels":

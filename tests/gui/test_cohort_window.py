@@ -62,6 +62,9 @@ def write(qtbot, dock, name, text):
 
 
 def test_from_tables_to_the_cells_of_a_patient(viewer, dock, cohort, qtbot, screenshot):
+    viewer.open(cohort.images / "P00-A.ome.tiff", plugin="napari-virtues")
+    viewer.add_labels(squares())  # of each kind of layer the first costs napari more than others
+    qtbot.wait(500)
     pulse = Pulse(dock)
     dock.add([str(cohort.tables)])
     dock.open_clinical(cohort.clinical)

@@ -10,15 +10,16 @@ from qtpy.QtWidgets import QWidget
 from napari_virtues._widgets.background import Background, attempt
 from napari_virtues._widgets.listening import at_end
 from napari_virtues._widgets.turns import Steps, Turns
+from napari_virtues.cells_intent import LIT
 from napari_virtues.cells_layers import outline
-from napari_virtues.cohort_cells import Lit, OpenedTissue, lit_layers, open_tissue
+from napari_virtues.cohort_cells import Lit, OpenedTissue, open_tissue
 from napari_virtues.space_cells import show
-from napari_virtues.state import AppState, link_of
+from napari_virtues.state import LINK, AppState, link_of
 from virtues_core.errors import VirtuesError
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
+    from napari.layers import Labels, Layer
 
     from napari_virtues.cohort_folder import ShownResults
 
@@ -70,25 +71,21 @@ class TissueLayers(QObject):
 
     def _put(self, found: OpenedTissue) -> Steps:
         yield from self._make_room(found.tissue_id)
+        self._state.add(found.image, found.panel)
+        yield
         own = self._here(found.tissue_id)
-        for layer in lit_layers(own):
-            self._viewer.layers.remove(layer)
-            yield
-        has_mask = any(map(_is_mask, own))
         for layer in found.layers:
-            if _is_mask(layer) and has_mask:
-                continue  # its mask is there from before
-            yield from self._turns.in_two(partial(self._add, found.tissue_id, layer))
+            old = next((x for x in own if _role(x) == _role(layer)), None)
+            if old is None or _role(layer) == "channel":
+                yield from self._turns.in_two(partial(self._add, found.tissue_id, layer))
+            else:
+                yield from _take_over(old, layer)
         for layer in self._here(found.tissue_id):
-            if _is_mask(layer):
+            if _role(layer) == "mask":
                 outline(layer, on=True)
                 yield
             if not layer.visible:
                 yield from self._turns.in_two(partial(show, layer))
-        opened = self._state.find(found.image)
-        if opened is not None:
-            self._state.active = opened
-        yield
         self._viewer.reset_view()
         self.told.emit(found.told)
         self.opened.emit(len(self.ours))
@@ -100,9 +97,11 @@ class TissueLayers(QObject):
         others = [name for name in self.ours if name != tissue_id]
         wanted = len(others) + bool(tissue_id)
         for name in others[: max(0, wanted - MOST_OPEN)]:
-            for layer in self.ours.pop(name):
-                self._viewer.layers.remove(layer)
-                yield
+            closed = self.ours.pop(name)
+            with self._viewer.layers.batched_update():  # each removal costs a search for garbage
+                for layer in closed:
+                    self._viewer.layers.remove(layer)
+            yield
             self._forget(name)
         for name in others:
             for layer in self.ours.get(name, ()):
@@ -129,7 +128,20 @@ class TissueLayers(QObject):
         return tuple(x for x in self.ours.get(tissue_id, ()) if x in self._viewer.layers)
 
 
-def _is_mask(layer: "Layer") -> bool:
-    from napari.layers import Labels
+def _role(layer: "Layer") -> str:
+    """Tell a layer of a channel, the mask and the lit cells from each other."""
+    if LIT in layer.metadata:
+        return "lit"
+    return "channel" if layer.metadata[LINK].channel is not None else "mask"
 
-    return isinstance(layer, Labels) and not lit_layers([layer])
+
+def _take_over(old: "Labels", new: "Labels") -> Steps:
+    """Have a layer show what a new one would: removing one makes napari search all for garbage."""
+    old.data = new.data
+    yield
+    if _role(old) == "lit":
+        old.colormap = new.colormap
+        yield
+    old.features = new.features
+    old.name = new.name
+    yield
