@@ -34,6 +34,7 @@ COMMANDS = (
     "download",
     "stratify",
     "response",
+    "classify",
     "biomarkers",
     "report",
     "demo",
