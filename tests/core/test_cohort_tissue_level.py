@@ -21,6 +21,7 @@ from virtues_core.cohort.patients.results import read_results
 from virtues_core.cohort.tissue_level import MilConfig, load_mil, predict, tissue_level
 from virtues_core.cohort.tissue_level.crossval import cross_validate, one_training
 from virtues_core.cohort.tissue_level.network import CHUNK, GatedAttention
+from virtues_core.cohort.tissue_level.results import FIFTHS
 from virtues_core.cohort.tissue_level.splits import check_apart, folds, read_split, stopped_by
 from virtues_core.cohort.tissue_level.training import train
 from virtues_core.errors import CheckpointError, ConfigError, InputError, ReadError
@@ -280,6 +281,8 @@ def test_fit_leaves_a_folder_with_a_report_and_a_model(fitted: Path) -> None:
     assert set(cells) >= {"tissue_id", "cell_id", "patient_id", "x_um", "y_um", "attention"}
     assert len(cells) == 36 * 30
     assert cells["attention"].mean() == pytest.approx(1, abs=1e-3)
+    one = cells[cells["tissue_id"] == "P03-1"].sort_values("attention")
+    assert one["looked_at"].tolist() == [name for name in FIFTHS for _ in range(6)]
     page = (fitted / "report.html").read_text("utf-8")
     assert page.count("<svg") == 3
     assert "kept out" in page

@@ -49,10 +49,10 @@ def content(results: Results) -> Content:
 
 def _sentence(pair: "dict[str, object]") -> str:
     told = (
-        f"From {pair['from']} to {pair['to']} the cells of {pair['patients']} patients moved by "
-        f"{number(pair['median_excess'])} more than the same cells dealt out to the times at "
-        "random "
-        f"(median; the distance itself is {number(pair['median_distance'])})"
+        f"From {pair['from']} to {pair['to']} the cells of {pair['patients']} patients lie "
+        f"{number(pair['median_excess'])} apart beyond what chance makes of the same cells dealt "
+        f"out to the times at random (median; the distance itself is "
+        f"{number(pair['median_distance'])})"
     )
     if "p_excess" in pair:
         told += (
