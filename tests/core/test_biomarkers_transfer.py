@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from lifelines import CoxPHFitter
 from lifelines.statistics import logrank_test
 from lifelines.utils import concordance_index
 from signature_samples import DIRECTIONS, SURVIVAL, Files, planted, write_cohort, write_discovery
@@ -132,6 +133,22 @@ def test_a_planted_effect_orders_patients(found: Transfer) -> None:
     told = found.concordances.set_index("score").loc["signature score R"]
     assert told["lower"] > 0.5
     assert set(found.concordances["score"]) > {"tumour / CD8 T, tertile", "signature strata"}
+
+
+def test_the_score_is_adjusted_for_covariates(
+    target: Files, found: Transfer, forests: tuple[SignatureForest, ...]
+) -> None:
+    alone = found.hazards.set_index("term")
+    assert found.hazards["model"].unique().tolist() == ["score alone"]
+    assert alone.loc["score", "upper"] < 1  # more of it, longer life
+    columns = dataclasses.replace(SURVIVAL, covariates=("age", "stage"))
+    table = transfer(target.joined(columns), forests, FAST).hazards
+    assert table["model"].unique().tolist() == ["score alone", "adjusted"]
+    both = table.set_index(["model", "term"])["hazard_ratio"]
+    assert both["adjusted", "score"] == pytest.approx(both["score alone", "score"], rel=0.1)
+    patients = found.patients.astype({"event": int, "score": float})
+    fitted = CoxPHFitter().fit(patients[["score", "time", "event"]], "time", "event")
+    assert both["score alone", "score"] == pytest.approx(fitted.hazard_ratios_["score"], rel=1e-5)
 
 
 def test_cells_are_dealt_out_to_a_clinical_column(joined: PatientCells, found: Transfer) -> None:
@@ -357,6 +374,7 @@ def test_the_command(discovery: Path, target: Files, tmp_path: Path) -> None:
     args = ["biomarkers", "transfer", str(discovery), str(target.cells), "--out", str(out)]
     args += ["--clinical", str(target.clinical), "--patient", "patient_id"]
     args += ["--time", "survival_months", "--event", "event", "--names", "paper", "--draws", "100"]
+    args += ["--covariates", "age"]
     ran = CliRunner().invoke(app, args)
     assert ran.exit_code == 0, ran.output
     summary = json.loads((out / "summary.json").read_text())

@@ -9,6 +9,7 @@ import typer
 from virtues_core.cli._clinical import (
     CellPaths,
     ClinicalFile,
+    Covariates,
     EventColumn,
     OutFolder,
     PatientColumn,
@@ -34,6 +35,7 @@ def transfer(
     event: EventColumn,
     out: OutFolder,
     tissue: TissueColumn = "",
+    covariates: Covariates = "",
     high_above: Annotated[
         float, typer.Option("--high-above", help="Scores above are the high stratum.")
     ] = 2.0,
@@ -92,7 +94,10 @@ def transfer(
         seed=seed,
     )
     check_out(out)
-    joined = joined_cells(paths, clinical, Columns(patient, tissue=tissue, time=time, event=event))
+    columns = Columns(
+        patient, tissue=tissue, time=time, event=event, covariates=names_in(covariates)
+    )
+    joined = joined_cells(paths, clinical, columns)
     forests = forests_of(folder, seed=seed, progress=show_progress)
     found = carry_over(joined, forests, config, progress=show_progress)
     command = this_command(context)

@@ -25,6 +25,11 @@ CAPTIONS = {
         "How often, of two patients who can be compared, the one with more of the score lives "
         "longer (of ratios: with less); 0.5 is chance. 95 % intervals draw patients anew."
     ),
+    "hazards": (
+        "Cox models of the score alone and beside covariates: hazard ratio of one unit of R more, "
+        "below 1 where more goes with longer life. A small proportional_p: the ratio changes with "
+        "time."
+    ),
     "forests": (
         "How well the forests told held-out cells of the cohort they were fitted on. Patients: of "
         "patients that the forest never saw; that is the honest row. Cells: of the same patients, "
@@ -156,5 +161,6 @@ def _methods(results: Results) -> str:
         "High and low stratum were compared by a log-rank test, where both have five events or "
         "more. Concordance is Harrell's, of R and of the strata, with percentiles of "
         f"{own['draws']:,} draws of patients; beside it ratios of tumour cells to CD4 T, CD8 T and "
-        "B cells by tertile. No model was fitted to survival, so no patient was seen before."
+        "B cells by tertile. Cox models (ties by Efron, scaled Schoenfeld residuals) say whether R "
+        "goes with survival beyond the covariates; they alone were fitted to these patients."
     )

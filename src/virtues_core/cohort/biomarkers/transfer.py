@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.cohort.biomarkers.forest import SignatureForest
+from virtues_core.cohort.biomarkers.hazards import score_hazards
 from virtues_core.cohort.biomarkers.interpret import Interpretation, cell_types, interpret
 from virtues_core.cohort.biomarkers.interpret_config import InterpretConfig
 from virtues_core.cohort.biomarkers.ranks import ranks as rank_proportions
@@ -104,6 +105,8 @@ class Transfer:
     concordances: "pd.DataFrame"
     """One row a score: score, patients, concordance (that a patient with more of it lives longer;
     for ratios, less of it) with lower and upper (95 %, patients drawn)."""
+    hazards: "pd.DataFrame"
+    """Cox models of the score, alone and beside covariates; see `score_hazards`."""
     labels: "pd.DataFrame"
     """Where `TransferConfig.by` is given, one row a signature and value of that column: signature,
     value, cells, share (of the signature's cells), cohort_share (of all cells)."""
@@ -131,7 +134,7 @@ def transfer(
     Parameters
     ----------
     joined
-        The other cohort; its clinical table names time and event.
+        The other cohort; its clinical table names time and event, and covariates if any.
     forests
         Of `train_forest`, or from a file.
     config
@@ -166,6 +169,7 @@ def transfer(
         raise InputError(message)
     if not known.all():
         notes.append(f"{int((~known).sum())} of {len(known)} patients have no time or no event")
+    hazards, said = score_hazards(patients[known], joined.clinical.covariates())
     found = dict(zip((f.name for f in forests), members, strict=True))
     told = interpret(joined, found, config.interpretation, progress=progress)
     return Transfer(
@@ -177,9 +181,10 @@ def transfer(
         concordances=_concordances(
             patients[known], stratum[known], [str(name) for name in ratios], config
         ),
+        hazards=hazards,
         labels=_label_table(joined, found, labels),
         interpretation=told,
-        notes=(*notes, *told.notes),
+        notes=(*notes, *said, *told.notes),
     )
 
 

@@ -43,7 +43,7 @@ def transfer_results(
     Returns
     -------
     Results
-        Tables: strata, curves, concordances, forests, labels where asked for, and those of
+        Tables: strata, curves, concordances, forests, hazards, labels where asked for, and those of
         `Interpretation`. Cells: for each signature whether a cell belongs to it (its name) and the
         share of trees that say so (``probability_<name>``), and the stratum of its patient.
     """
@@ -53,6 +53,7 @@ def transfer_results(
         "curves": _curves(found.patients, config),
         "concordances": found.concordances,
         "forests": _forests(found),
+        **({"hazards": found.hazards} if len(found.hazards) else {}),
         **({"labels": found.labels} if len(found.labels) else {}),
         **found.interpretation.tables,
     }
