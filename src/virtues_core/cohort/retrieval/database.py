@@ -190,7 +190,7 @@ class TissueDatabase:
         """
         with transaction(self.path) as connection:
             number = store.number_of(connection, tissue_id, self.path)
-            return store.tokens(connection, number, self.settings.dim)
+            return store.tokens(connection, [number], self.settings.dim)[0]
 
     def thumbnail(self, tissue_id: str) -> bytes:
         """Read the picture of a tissue, PNG; empty where there is none.
@@ -262,7 +262,7 @@ class TissueDatabase:
                 raise InputError(message)
 
             def read(positions: NDArray[np.intp]) -> list[NDArray[np.float32]]:
-                return [store.tokens(connection, int(numbers[i]), dim) for i in positions]
+                return store.tokens(connection, numbers[positions].tolist(), dim)
 
             found = nearest_sets(query, bounds, niches, read, top, look=look)
             names = [store.about(connection, int(numbers[i])).tissue_id for i in found.positions]

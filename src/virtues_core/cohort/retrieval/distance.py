@@ -156,7 +156,8 @@ def moment_bounds(query: NDArray[np.float32], others: NDArray[np.float32]) -> ND
     >>> moment_bounds(np.float32([0, 1]), np.float32([[3, 5]])).round(4)
     array([5.])
     """
-    apart = np.linalg.norm(others - query, axis=1).astype(np.float64)
+    difference = others - query
+    apart = np.sqrt(np.einsum("ij,ij->i", difference, difference).astype(np.float64))
     allowance = 2**-22 * float(np.linalg.norm(query)) + _rounding(len(query)) * apart
     return np.asarray(np.maximum(apart - allowance, 0))
 

@@ -31,8 +31,9 @@ _PAGE_BYTES = 16384
 """Three rows with the moments of 512 values to a page."""
 _WAIT_S = 60.0
 """How long to wait for another process that writes."""
-_ROWS = 2048
-"""Rows of moments that are in memory at once: 8 MiB of 512 values."""
+_ROWS = 256
+"""Rows of moments that are in memory at once: 1 MiB of 512 values, which a processor's cache
+holds."""
 _SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE tissues (
@@ -183,13 +184,18 @@ def about(connection: Connection, number: int) -> Stored:
     return _stored(_row(connection, f"SELECT {_ABOUT} FROM tissues", number))
 
 
-def tokens(connection: Connection, number: int, dim: int) -> NDArray[np.float32]:
-    """Read the tokens (N, D) of a tissue."""
-    (blob,) = _row(connection, "SELECT tokens FROM tokens", number)
-    if not blob or len(blob) % (4 * dim):
-        message = f"tokens of {len(blob)} bytes"
+def tokens(connection: Connection, numbers: Sequence[int], dim: int) -> list[NDArray[np.float32]]:
+    """Read the tokens (N, D) of tissues, in the order given."""
+    rows = connection.execute(
+        "SELECT number, tokens FROM tokens WHERE number IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(numbers)),),
+    )
+    found = dict(rows.fetchall())
+    wrong = [n for n in numbers if not found.get(n) or len(found[n]) % (4 * dim)]
+    if wrong:
+        message = f"tokens of {len(found.get(wrong[0], b''))} bytes"
         raise sqlite3.DatabaseError(message)
-    return np.frombuffer(blob, "<f4").reshape(-1, dim)
+    return [np.frombuffer(found[n], "<f4").reshape(-1, dim) for n in numbers]
 
 
 def thumbnail(connection: Connection, number: int) -> bytes:
