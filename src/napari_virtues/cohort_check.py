@@ -1,12 +1,13 @@
 """Clinical table and tables of cells, read before an analysis runs. Knows no Qt; for any thread."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from virtues_core.cohort.patients import Columns, join, open_cells, read_clinical
 from virtues_core.cohort.patients.clinical_file import read_text
+from virtues_core.errors import InputError
 
 if TYPE_CHECKING:
     from virtues_core.cohort.patients import CellTables
@@ -36,7 +37,7 @@ class OpenedCells:
     def summary(self) -> str:
         """How many cells of how many tissues."""
         tissues = self.tables.cells["tissue_id"].nunique()
-        return f"{len(self.tables):,} cells of {tissues:,} tissues"
+        return f"{len(self.tables):,} {self.tables.level}s of {tissues:,} tissues"
 
 
 def read_columns(path: Path) -> ClinicalFile:
@@ -55,18 +56,35 @@ def read_columns(path: Path) -> ClinicalFile:
 
 
 def open_tables(paths: Sequence[Path]) -> OpenedCells:
-    """Open tables of tokens. Takes long where there are many cells.
+    """Open tables of tokens of cells, or of niches. Takes long where there are many.
 
     Raises
     ------
     VirtuesError
         As `open_cells`.
     """
-    return OpenedCells(tuple(paths), open_cells(list(paths)))
+    try:
+        return OpenedCells(tuple(paths), open_cells(list(paths)))
+    except InputError as error:
+        try:
+            return OpenedCells(tuple(paths), open_cells(list(paths), level="niche"))
+        except InputError:
+            raise error from None
 
 
-def count(clinical: Path, columns: Columns, cells: OpenedCells | None) -> tuple[str, ...]:
+def count(
+    clinical: Path, columns: Columns, cells: OpenedCells | None, *, classes: bool = False
+) -> tuple[str, ...]:
     """Count what a clinical table says, and which patients have cells.
+
+    Parameters
+    ----------
+    clinical, columns
+        As `read_clinical` takes them.
+    cells
+        None where there are none yet.
+    classes
+        Whether the outcome may be of any number of classes.
 
     Returns
     -------
@@ -78,6 +96,9 @@ def count(clinical: Path, columns: Columns, cells: OpenedCells | None) -> tuple[
     InputError
         All that is wrong with the clinical table, in one message; or nobody is in both.
     """
+    if classes and columns.outcome:
+        named = dict.fromkeys((*columns.covariates, columns.outcome))
+        columns = replace(columns, outcome="", covariates=tuple(named))
     read = read_clinical(clinical, columns)
     if cells is None:
         return f"{len(read.table):,} patients in the clinical table", *read.notes

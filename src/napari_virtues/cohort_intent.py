@@ -54,6 +54,32 @@ ANALYSES = (
         "virtues_core.cohort.response:ResponseConfig",
         ("timepoint",),
     ),
+    Analysis(
+        "biomarkers",
+        "Biomarker discovery",
+        "Looks for clusters of cells that tell the outcome, and says how far that can be trusted.",
+        ("biomarkers", "discover"),
+        "virtues_core.cohort.biomarkers:DiscoverConfig",
+        ("outcome",),
+    ),
+    Analysis(
+        "transfer",
+        "Biomarkers in another cohort",
+        "Finds the signatures of a discovery in these tables, and compares survival by them.",
+        ("biomarkers", "transfer"),
+        "virtues_core.cohort.biomarkers.transfer:TransferConfig",
+        ("time", "event"),
+        of_discovery=True,
+    ),
+    Analysis(
+        "tissue-level",
+        "Outcome from whole tissues",
+        "Learns to tell the outcome from all of a patient's tokens, and says where it looked.",
+        ("classify", "fit"),
+        "virtues_core.cohort.tissue_level:MilConfig",
+        ("outcome",),
+        device="auto",
+    ),
 )
 COMMANDS = frozenset(analysis.words[0] for analysis in ANALYSES)
 """First words of their commands."""
@@ -71,7 +97,8 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
     "timepoint": ("timepoint", "time_point", "visit", "biopsy", "treatment_phase"),
 }  # fmt: skip
 """How columns are usually called, the surest first."""
-MOST_COVARIATES = 12
+LEVEL = "level"
+"""Option of commands that take tables of niches, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +108,7 @@ class Form:
     config: Any
     """Its settings as they are if nothing is said."""
     options: "Mapping[str, click.Option]"
-    """Field of the settings or of `Columns` → option of the command."""
+    """Field of the settings or of `Columns`, or `LEVEL` → option of the command."""
 
     @property
     def fixed(self) -> tuple[str, ...]:
@@ -105,6 +132,8 @@ class CohortIntent:
     """The analysis folder that is written."""
     discovery: Path | None = None
     """Results of a biomarker discovery, where the analysis takes them."""
+    level: str = "cell"
+    """What the tables' rows are: "cell" or "niche"."""
 
 
 def form_of(analysis: Analysis) -> Form:
@@ -126,7 +155,7 @@ def _options(words: tuple[str, ...], config: Any) -> "dict[str, click.Option]":
     for word in words:
         command = command.commands[word]
     by_word = {word: option for option in command.params for word in option.opts}
-    names = (*ROLES, *(field.name for field in fields(config)))
+    names = (*ROLES, LEVEL, *(field.name for field in fields(config)))
     found = {name: by_word.get(f"--{name.replace('_', '-')}") for name in names}
     return {name: option for name, option in found.items() if option is not None}
 
@@ -152,7 +181,16 @@ def usual_columns(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def check_needs(analysis: Analysis, columns: Columns, discovery: Path | None) -> None:
+def taken_columns(form: Form, columns: Columns) -> Columns:
+    """Keep the columns that an analysis takes.
+
+    An outcome without a value that counts as 1 is of any number of classes there.
+    """
+    kept = {role: value for role, value in asdict(columns).items() if role in form.options}
+    return Columns(**kept)
+
+
+def check_needs(intent: CohortIntent) -> None:
     """Look whether all is said that the analysis needs.
 
     Raises
@@ -160,15 +198,19 @@ def check_needs(analysis: Analysis, columns: Columns, discovery: Path | None) ->
     InputError
         What is missing.
     """
-    missing = [role for role in analysis.needs if not getattr(columns, role)]
+    title = intent.analysis.title
+    missing = [role for role in intent.analysis.needs if not getattr(intent.columns, role)]
     if missing:
         message = (
-            f"{analysis.title} needs a column of the clinical table as {' and as '.join(missing)}; "
+            f"{title} needs a column of the clinical table as {' and as '.join(missing)}; "
             "choose it above"
         )
         raise InputError(message)
-    if analysis.of_discovery and discovery is None:
-        message = f"{analysis.title} needs the results of a biomarker discovery; open their folder"
+    if intent.analysis.of_discovery and intent.discovery is None:
+        message = f"{title} needs the results of a biomarker discovery; open their folder"
+        raise InputError(message)
+    if intent.level != "cell" and LEVEL not in intent.form.options:
+        message = f"{title} needs tables of cells, found {intent.level}s; add tables of cells"
         raise InputError(message)
 
 
@@ -181,13 +223,15 @@ def cohort_argv(intent: CohortIntent) -> list[str]:
     if intent.analysis.of_discovery:
         words.append(intent.discovery)
     words += [*intent.cells, "--clinical", intent.clinical]
-    chosen = asdict(intent.columns)
+    chosen = asdict(taken_columns(intent.form, intent.columns))
     usual = asdict(intent.form.config)
     chosen |= {name: value for name, value in intent.settings.items() if value != usual.get(name)}
     for name, value in chosen.items():
         option = intent.form.options.get(name)
         if option is not None and (value or name in usual):
             words += _option_words(option, value)
+    if intent.level != "cell":
+        words += [f"--{LEVEL}", intent.level]
     return [str(word) for word in [*words, "--out", intent.out]]
 
 

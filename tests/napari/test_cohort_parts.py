@@ -4,13 +4,13 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cohort_window_samples import SIDE, analysis_folder, small_cohort, squares
-from napari_virtues.cohort_cells import lit_by, open_tissue
 from napari_virtues.cohort_folder import read_folder
 from napari_virtues.cohort_intent import (
     ANALYSES,
@@ -21,7 +21,9 @@ from napari_virtues.cohort_intent import (
     free_folder,
     usual_columns,
 )
+from napari_virtues.cohort_layers import open_tissue
 from napari_virtues.linked_drawing import drawing_of, text_of
+from napari_virtues.lit_cells import SHADES, lit_by
 from napari_virtues.tissue_places import (
     MOST_FOLDERS,
     find_image,
@@ -113,8 +115,8 @@ def test_cells_of_a_state_a_patient_a_group_and_a_flag(cohort, shown):
     one = lit_by(results, "patient_id", "P03")
     assert [t.tissue_id for t in one.tissues] == ["P03-A"]
     assert one.cells == SIDE * SIDE
-    assert one.kind == "state"
-    assert one.kinds == ("0", "1", "2")
+    assert one.kinds.columns == ("state",)
+    assert one.kinds.names == ("0", "1", "2")
     group = lit_by(results, "group", "low")
     assert group.patients == len(cohort.patients) // 2
     assert lit_by(results, "state", "2").tissues[0].lit == max(
@@ -145,7 +147,48 @@ def test_lit_cells_lie_where_the_mask_has_them(cohort, shown):
     layer = open_tissue(shown.images, patient, "P01-A", opened.image, channels=False).layers[-1]
     of_label = np.concatenate([[0], kinds + 1])
     np.testing.assert_array_equal(np.asarray(layer.data), of_label[labels])
-    assert layer.features["state"].tolist() == ["0", "1", "2"]
+    assert layer.features["lit"].tolist() == ["0", "1", "2"]
+
+
+def in_cells(shown, tmp_path, **columns):
+    """The same results, with other columns of cells."""
+    path = tmp_path / "cells.parquet"
+    kept = [name for name in ("tissue_id", "cell_id", "patient_id") if name not in columns]
+    shown.results.read_cells(kept).assign(**columns).to_parquet(path)
+    return dataclasses.replace(shown.results, cells=path)
+
+
+def test_cells_of_a_patient_are_coloured_by_flags_or_by_a_scale(cohort, shown, tmp_path):
+    states = np.concatenate(list(cohort.kinds.values()))
+    results = in_cells(shown, tmp_path, weight=states * 0.5, one=states == 1, two=states == 2)
+    lit = lit_by(results, "patient_id", "P01")
+    assert lit.kinds.columns == ("one", "two")
+    assert lit.cells == np.sum(cohort.kinds["P01-A"] > 0)
+    layer = open_tissue(shown.images, lit, "P01-A", channels=False).layers[-1]
+    of_label = np.concatenate([[0], cohort.kinds["P01-A"]])
+    np.testing.assert_array_equal(np.asarray(layer.data), of_label[squares()])
+
+    lit = lit_by(in_cells(shown, tmp_path, weight=states * 0.5), "patient_id", "P01")
+    assert lit.kinds.scale == (0.0, 1.0)
+    layer = open_tissue(shown.images, lit, "P01-A", channels=False).layers[-1]
+    of_label = np.concatenate([[0], np.array([1, 1 + SHADES // 2, SHADES])[of_label[1:]]])
+    np.testing.assert_array_equal(np.asarray(layer.data), of_label[squares()])
+    assert layer.features["lit"].iloc[[0, -1]].tolist() == ["0", "1"]
+
+
+def test_niches_are_lit_as_squares(shown, tmp_path):
+    rows = pd.DataFrame(
+        {"tissue_id": "P01-A", "niche_id": [0, 1], "patient_id": "P01", "attention": [0.2, 2.0],
+         "x_um": [64.0, 192.0], "y_um": [64.0, 64.0]}
+    )  # fmt: skip
+    rows.to_parquet(tmp_path / "cells.parquet")
+    results = dataclasses.replace(shown.results, cells=tmp_path / "cells.parquet")
+    lit = lit_by(results, "patient_id", "P01")
+    opened = open_tissue(shown.images, lit, "P01-A", channels=False)
+    niches, layer = opened.layers
+    assert opened.told == "1 of the lit cells: not in the mask; is it another mask?"
+    assert (np.asarray(niches.data) == 1).all()  # the image is smaller than a niche
+    assert (np.asarray(layer.data) == 1).all()
 
 
 def test_an_image_that_is_nowhere_and_a_folder_that_has_it(cohort, shown, tmp_path, monkeypatch):
@@ -183,7 +226,7 @@ def test_damaged_cells_are_told(cohort, shown, tmp_path):
     with pytest.raises(ReadError, match="run the analysis again"):
         lit_by(results, "state", "1")
     pd.DataFrame({"state": [1]}).to_parquet(results.cells)
-    with pytest.raises(ReadError, match="no cell_id, patient_id"):
+    with pytest.raises(ReadError, match="cell_id or niche_id, found state"):
         lit_by(results, "state", "1")
 
 
@@ -247,9 +290,23 @@ def test_words_of_a_command(tmp_path):
 
 
 def test_what_an_analysis_needs_is_asked_for():
+    def asked(name, columns, **known):
+        analysis = next(x for x in ANALYSES if x.name == name)
+        form = form_of(analysis)
+        check_needs(
+            CohortIntent(analysis, form, (), Path("c.csv"), columns, {}, Path("out"), **known)
+        )
+
+    survival = Columns("p", time="t", event="e")
+    asked("stratify", survival)
     with pytest.raises(InputError, match="as time and as event"):
-        check_needs(ANALYSES[0], Columns("p"), None)
-    check_needs(ANALYSES[0], Columns("p", time="t", event="e"), None)
+        asked("stratify", Columns("p"))
+    with pytest.raises(InputError, match="folder"):
+        asked("transfer", survival)
+    asked("transfer", survival, discovery=Path("found"))
+    with pytest.raises(InputError, match="tables of cells, found niches"):
+        asked("stratify", survival, level="niche")
+    asked("tissue-level", Columns("p", outcome="o"), level="niche")
 
 
 def test_columns_are_guessed_by_name(tmp_path):

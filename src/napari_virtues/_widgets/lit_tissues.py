@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QListWidget, QListWidgetItem, QPushButton, QVBoxLayou
 
 from napari_virtues._widgets.form_parts import heading, quiet_label, row
 from napari_virtues._widgets.message_box import MessageBox
-from napari_virtues.cohort_cells import Lit, LitTissue
+from napari_virtues.lit_cells import Lit, LitTissue
 
 MOST_LISTED = 500
 """Tissues that are listed, those with most lit cells."""

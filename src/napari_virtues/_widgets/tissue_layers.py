@@ -12,7 +12,8 @@ from napari_virtues._widgets.listening import at_end
 from napari_virtues._widgets.turns import Steps, Turns
 from napari_virtues.cells_intent import LIT
 from napari_virtues.cells_layers import outline
-from napari_virtues.cohort_cells import Lit, OpenedTissue, open_tissue
+from napari_virtues.cohort_layers import OpenedTissue, open_tissue
+from napari_virtues.lit_cells import Lit
 from napari_virtues.space_cells import show
 from napari_virtues.state import LINK, AppState, link_of
 from virtues_core.errors import VirtuesError

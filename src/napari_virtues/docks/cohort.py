@@ -15,7 +15,6 @@ from napari_virtues._widgets.config_fields import ConfigFields
 from napari_virtues._widgets.form_parts import line_up
 from napari_virtues._widgets.listening import at_end
 from napari_virtues._widgets.tissue_layers import TissueLayers
-from napari_virtues.cohort_cells import Lit, lit_by
 from napari_virtues.cohort_check import (
     ClinicalFile,
     OpenedCells,
@@ -32,7 +31,9 @@ from napari_virtues.cohort_intent import (
     form_of,
     free_folder,
     start_analysis,
+    taken_columns,
 )
+from napari_virtues.lit_cells import Lit, lit_by
 from napari_virtues.state import unwrapped
 from napari_virtues.tissue_places import keep_folder
 from virtues_core.errors import InputError, VirtuesError
@@ -104,7 +105,6 @@ class CohortDock(CohortForm):
         columns = self.columns.columns
         discovery = self.discovery_line.text().strip()
         found = Path(discovery) if discovery and self.analysis.of_discovery else None
-        check_needs(self.analysis, columns, found)
         form = self._forms.get(self.analysis.name)
         if form is None or self.fields is None:
             message = "the settings are being looked up; try again in a moment"
@@ -114,9 +114,20 @@ class CohortDock(CohortForm):
             message = "no folder for the results; choose one"
             raise InputError(message)
         settings = _checked(form.config, self.fields.values)
-        return CohortIntent(
-            self.analysis, form, self.paths, self.clinical, columns, settings, Path(out), found
+        level = "cell" if self._opened is None else self._opened.tables.level
+        intent = CohortIntent(
+            self.analysis,
+            form,
+            self.paths,
+            self.clinical,
+            columns,
+            settings,
+            Path(out),
+            found,
+            level,
         )
+        check_needs(intent)
+        return intent
 
     def add(self, paths: list[str]) -> None:
         """Add tables of cells, or folders of them."""
@@ -222,8 +233,12 @@ class CohortDock(CohortForm):
         except VirtuesError as error:
             self.problems.say(str(error))
             return
-        work = partial(attempt, count, self._file.path, columns, self._opened)
-        self.background.run(work, partial(self._on_counts, self._turn))
+        form, classes = self._forms.get(self.analysis.name), False
+        if form is not None:
+            columns = taken_columns(form, columns)
+            classes = "positive" not in form.options
+        work = partial(count, self._file.path, columns, self._opened, classes=classes)
+        self.background.run(partial(attempt, work), partial(self._on_counts, self._turn))
 
     def _on_counts(self, turn: int, found: "tuple[str, ...] | VirtuesError") -> None:
         if turn != self._turn:
@@ -258,6 +273,7 @@ class CohortDock(CohortForm):
         line_up(self.fields.form, LABEL_PX)
         self.settings.addWidget(self.fields)
         self.fields.changed.connect(partial(self.message.say, ""))
+        self._on_changed()  # it may take other columns
 
     def _suggest_out(self) -> None:
         """Name a new folder beside the clinical table, unless a person named one."""
