@@ -217,6 +217,12 @@ def test_cox_says_what_it_cannot_tell():
     assert "did not converge" in cox(times, events, twice).why_not
     telling = pd.DataFrame({"score": -np.argsort(np.argsort(times)).astype(float)})
     assert "did not converge" in cox(times, np.ones(200), telling).why_not
+    early = pd.DataFrame(
+        {"stage": np.where(times < np.quantile(times, 0.1), "IV", "I"), "age": age}
+    )
+    assert "stage: IV separates" in cox(times, np.ones(200), early).why_not
+    nobody = cox(times, events, pd.DataFrame({"age": np.full(200, np.nan)}))
+    assert (nobody.patients, nobody.why_not) == (0, "a Cox model needs 5 events, found 0")
     assert "no covariate varies" in cox(times, events, covariates[["centre"]]).why_not
     few = cox(times[:12], events[:12], pd.DataFrame({"age": age[:12], "z": times[::-1][:12]}))
     assert any("narrower" in note for note in few.notes)

@@ -101,16 +101,13 @@ def cox(times: NDArray[Any], events: NDArray[Any], covariates: pd.DataFrame) -> 
     known = covariates.notna().all(axis=1).to_numpy()
     notes = _note_missing(covariates, known)
     times, events, covariates = times[known], events[known], covariates[known]
-    design, still = _design(covariates)
-    notes += [f"{name} is the same in all patients and was left out" for name in still]
     counts = len(times), int(events.sum())
     if counts[1] < LEAST_EVENTS:
         why = f"a Cox model needs {LEAST_EVENTS} events, found {counts[1]}"
-    elif design.empty:
-        why = "no covariate varies"
-    else:
-        why = _separating(design, events)
-    if why:
+        return CoxModel((), *counts, tuple(notes), why)
+    design, still = _design(covariates)
+    notes += [f"{name} is the same in all patients and was left out" for name in still]
+    if why := "no covariate varies" if design.empty else _separating(design, events):
         return CoxModel((), *counts, tuple(notes), why)
     if counts[1] < EVENTS_A_TERM * design.shape[1]:
         notes.append(
@@ -192,9 +189,15 @@ def _fit(
             return (), failed
     told = [str(one.message) for one in caught if issubclass(one.category, ConvergenceWarning)]
     error = fitted.standard_errors_.to_numpy()
-    if any("Newton" in text for text in told) or not np.isfinite(error).all():
+    wide = error * design.std().to_numpy() > WIDEST_ERROR
+    if wide.sum() == 1:
+        return (), (
+            f"{names[int(wide.argmax())]} separates patients with early events from the others, "
+            "so that its hazard ratio has no estimate; leave it out or merge categories"
+        )
+    if wide.any():
         return (), failed
-    if (error * design.std().to_numpy() > WIDEST_ERROR).any():
+    if any("Newton" in text for text in told) or not np.isfinite(error).all():
         return (), failed
     ratios = np.exp(fitted.params_.to_numpy())
     bounds = np.exp(fitted.confidence_intervals_.to_numpy())

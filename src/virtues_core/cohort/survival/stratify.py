@@ -147,7 +147,7 @@ def stratify(
     compared = _comparisons(joined, times, events, (told.high, on_data), config, notes)
     root, chance = _by_chance(times, events, groups, told, config, progress)
     honest = compared[0].logrank.p is not None
-    if root <= 0:
+    if honest and root <= 0:
         notes.append(
             "out of fold: patients of high risk fared no worse than the others, so that the groups "
             "tell nothing of risk."
