@@ -21,6 +21,9 @@ const told = {
   title: document.title,
   width: document.documentElement.scrollWidth,
   height: document.documentElement.scrollHeight,
+  narrow: [...document.querySelectorAll("th, td")]
+    .filter(c => c.textContent.trim().length > 4 && c.getBoundingClientRect().width < 36)
+    .map(c => c.textContent.trim()),
   figures: [...document.querySelectorAll("figure")].map(f => ({
     name: f.id,
     svg: box(f.querySelector("svg")),
@@ -69,8 +72,9 @@ def measured(page: Path) -> dict[str, Any]:
 
 
 def problems(told: dict[str, Any]) -> list[str]:
-    """What is wrong with a page: figures that cannot be seen, texts that leave their figure."""
+    """What is wrong with a page: what cannot be seen or read."""
     found = [] if told["width"] <= WIDTH else [f"the page is {told['width']} px wide"]
+    found += [f"the column of {text!r} is too narrow" for text in told["narrow"]]
     for figure in told["figures"]:
         left, top, right, bottom = figure["svg"]
         if right - left < 200 or bottom - top < 80 or figure["lines"] < 3:

@@ -13,6 +13,8 @@ from virtues_core.report import Content, Figure, draw
 
 HOSTILE = '<script>document.title="taken"</script>$x_1$&"\'\x07'
 """What may stand in a clinical table."""
+WIDE = pd.DataFrame({f"neighbourhood{i}": ["macrophage" if i < 3 else i / 7] for i in range(13)})
+"""More columns than a page has room for."""
 COMMAND = "virtues stratify cells --clinical lung.csv --patient id --time time --event status"
 
 
@@ -65,7 +67,7 @@ def lung_results() -> Results:
         },
         patients=patients[["group", "time", "status"]].reset_index(),
         cells=None,
-        tables={"curves": curves(patients), "ages": ages(patients)},
+        tables={"curves": curves(patients), "ages": ages(patients), "wide": WIDE},
         plots=(),
         notes=("3 patients have no image: P001, P002, P003.", f"Spelt two ways: {HOSTILE}"),
     )
@@ -111,7 +113,8 @@ def lung_content(results: Results) -> Content:
                    lambda f: draw.chance(f.add_subplot(), rng.normal(0.5, 0.1, 200), 0.81,
                                          title="AUROC"), size_in=(6.4, 2.4)),
         ),
-        tables={"ages": f"Ages {HOSTILE}", "curves": "Curves", "patients": "Patients"},
+        tables={"ages": f"Ages {HOSTILE}", "curves": "Curves", "wide": "Wide",
+                "patients": "Patients"},
         methods=f"States by k-means.\n\nGroups were {HOSTILE} merged.",
     )  # fmt: skip
 

@@ -39,8 +39,9 @@ def test_what_is_wrong_would_be_told(told: dict[str, Any], page: Path) -> None:
         {**curves, "svg": [left, top, left, top], "texts": []},
         {**bars, "texts": [["AUROC", [-50, 0, 20, 10]]]},
     ]
-    assert problems({"width": 1200, "figures": broken}) == [
+    assert problems({"width": 1200, "narrow": ["macrophage"], "figures": broken}) == [
         "the page is 1200 px wide",
+        "the column of 'macrophage' is too narrow",
         "curves cannot be seen",
         "bars: 'AUROC' is cut off",
     ]

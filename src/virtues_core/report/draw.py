@@ -242,7 +242,7 @@ def heat_map(
     axes.set_xticks(range(len(columns)), [short(name) for name in columns], rotation=90)
     axes.set_yticks(range(len(rows)), [short(name) for name in rows])
     axes.spines[:].set_visible(False)
-    figure.colorbar(shown, ax=axes, label=title)
+    figure.colorbar(shown, ax=axes, label=title, location="top", aspect=50, shrink=0.6)
     for (row, column), value in np.ndenumerate(found) if written else ():
         if not np.ma.is_masked(value):
             dark = np.mean(shown.to_rgba(np.array([value]))[0, :3]) < 0.5

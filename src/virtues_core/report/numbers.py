@@ -29,6 +29,8 @@ def number(value: object, digits: int = 3) -> str:
     found = float(value)
     if math.isinf(found):
         return "∞" if found > 0 else "-∞"
+    if found == 0:
+        return "0"
     if abs(found) >= 10**digits - 0.5:
         return f"{found:,.0f}"
     return f"{found:#.{digits}g}".rstrip(".")

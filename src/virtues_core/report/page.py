@@ -193,8 +193,8 @@ def flattened(settings: Mapping[str, object], within: str = "") -> Iterator[tupl
 
     Examples
     --------
-    >>> list(flattened({"states": 120, "cox": {"adjust": ["age", "stage"]}, "seed": None}))
-    [('states', '120'), ('cox.adjust', 'age, stage'), ('seed', '–')]
+    >>> list(flattened({"states": 120, "cox": {"adjust": ["age", "stage"]}, "only": []}))
+    [('states', '120'), ('cox.adjust', 'age, stage'), ('only', '–')]
     """
     for name, value in settings.items():
         if isinstance(value, Mapping):
@@ -204,11 +204,9 @@ def flattened(settings: Mapping[str, object], within: str = "") -> Iterator[tupl
 
 
 def _setting(value: object) -> str:
-    if value is None:
-        return number(None)
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(_setting(v) for v in value)
-    return str(value)
+        value = ", ".join(_setting(v) for v in value)
+    return number(None) if value is None or value == "" else str(value)
 
 
 def _table(results: Results, name: str, caption: str) -> _Table:
