@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import typer
 from infer_samples import CHANNELS, counts
+from report_browser import WIDTH, measured
 from scipy import stats
 from typer.testing import CliRunner, Result
 
@@ -241,6 +242,12 @@ def test_the_command_writes_a_folder_and_its_report(
     page = (out / "report.html").read_text("utf-8")
     assert "McNemar p &lt; 0.001" in page
     assert page.count("<svg") == 3
+    assert results.tables["against_chance"].set_index("label").loc["kind", "p"] < 1e-6
     again = invoke("db", "evaluate", told_apart.path, "--labels", "kin", "--out", out)
     assert isinstance(again.exception, InputError)
     assert (out / "summary.json").is_file()
+    shown = measured(out / "report.html")
+    assert [figure["name"] for figure in shown["figures"]] == [
+        "precision", "difference", "distances"
+    ]  # fmt: skip
+    assert shown["width"] <= WIDTH

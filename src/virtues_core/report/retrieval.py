@@ -28,13 +28,14 @@ def content(results: "Results") -> Content:
     """
     tables, summary = results.tables, results.summary
     top = summary["settings"]["top"]
-    figures = [_against_chance(tables["precision"], top), _differences(tables["precision"])]
+    figures = [_precision(tables["precision"], top), _differences(tables["against_chance"])]
     if "distances" in tables:
         figures.append(_distances(tables["distances"]))
     captions = {
-        "precision": f"Mean share of the {top} nearest tissues that share the label, of as many "
-        "drawn at random, and their difference, with 95 % intervals (patients drawn). "
-        "expected_random: the mean over all draws. McNemar's test of the cases.",
+        "precision": f"Mean share of the {top} nearest tissues that share the label, and of as "
+        "many drawn at random, with 95 % intervals (patients drawn).",
+        "against_chance": "Their difference, with its interval, and McNemar's test of the cases. "
+        "expected_random: what drawing gives in the mean over all draws.",
         "values": "The same by value of the label.",
         "distances": "Distance of the query to its best match, and to a tissue drawn at random.",
         "matches": "Queries and their matches.",
@@ -49,7 +50,8 @@ def content(results: "Results") -> Content:
 
 
 def _headline(results: "Results") -> tuple[str, ...]:
-    summary, rows = results.summary, results.tables["precision"].to_dict("records")
+    summary, tables = results.summary, results.tables
+    rows = tables["precision"].merge(tables["against_chance"], on="label").to_dict("records")
     told = [_told_label(row, summary["settings"]["top"]) for row in rows]
     for name, key in (("Cell type composition (L1)", "composition"), ("Pixels (SW2)", "pixels")):
         row = summary.get(key)
@@ -77,7 +79,7 @@ def _told_label(row: dict[Any, Any], top: int) -> str:
     )
 
 
-def _against_chance(table: "pd.DataFrame", top: int) -> Figure:
+def _precision(table: "pd.DataFrame", top: int) -> Figure:
     def fill(figure: "Drawing") -> None:
         labels = [f"{name}, {way}" for name in table["label"] for way in ("matches", "at random")]
         both = {

@@ -22,8 +22,8 @@ def results_of(
 ) -> Results:
     """Lay out what was found as tables, with the headline numbers.
 
-    Tables: ``precision`` (a row a label), ``values`` (a row a value of a label), ``distances`` (a
-    row a measure), ``matches`` (a row a query and rank).
+    Tables: ``precision`` and ``against_chance`` (a row a label), ``values`` (a row a value of a
+    label), ``distances`` (a row a measure), ``matches`` (a row a query and rank).
 
     Parameters
     ----------
@@ -41,7 +41,12 @@ def results_of(
     compared = {COMPOSITION: found.composition, PIXELS: found.pixels}
     distances = [{"measure": name, **told(one)} for name, one in compared.items() if one]
     tables = {
-        "precision": pd.DataFrame([_label(name, one) for name, one in found.labels.items()]),
+        "precision": pd.DataFrame(
+            [{"label": name, **told(one.precision)} for name, one in found.labels.items()]
+        ).drop(columns=["difference", "difference_lower", "difference_upper"]),
+        "against_chance": pd.DataFrame(
+            [_against_chance(name, one) for name, one in found.labels.items()]
+        ),
         "values": pd.DataFrame(
             [
                 {"label": label, "value": value, "tissues": n, "retrieved": hit, "random": drawn}
@@ -73,13 +78,13 @@ def results_of(
     )
 
 
-def _label(name: str, score: LabelScore) -> dict[str, Any]:
-    test = score.test
+def _against_chance(name: str, score: LabelScore) -> dict[str, Any]:
+    test, row = score.test, told(score.precision)
     kind = "exact binomial" if test.exact else "chi-square"
     return {
         "label": name,
-        **told(score.precision),
         "expected_random": score.expected,
+        **{key: value for key, value in row.items() if key.startswith("difference")},
         "only_retrieved": test.first,
         "only_random": test.second,
         "statistic": test.statistic,
