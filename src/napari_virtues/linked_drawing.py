@@ -94,7 +94,8 @@ class Drawing:
 def drawing_of(plot: "LinkedPlot", table: "pd.DataFrame") -> Drawing:
     """Lay out a plot.
 
-    Columns ``lower`` and ``upper`` of the table are the interval of y.
+    Columns ``lower`` and ``upper`` of the table are the interval of y of curves and bars. Series
+    are in the order of their names, so that one has the same colour in all plots.
 
     Parameters
     ----------
@@ -200,15 +201,23 @@ def _series_names(
     if not plot.by:
         return ("",), np.zeros(len(table), np.int64)
     texts = texts_of(table[plot.by])
-    names = tuple(dict.fromkeys(texts))
+    names = tuple(sorted(set(texts), key=_in_order))
     if not 0 < len(names) <= MOST_SERIES:
         return ("",), np.zeros(len(table), np.int64)
     place = {name: number for number, name in enumerate(names)}
     return names, np.array([place[text] for text in texts], np.int64)
 
 
+def _in_order(name: str) -> tuple[float, str]:
+    """Sort numbers by size, before words."""
+    try:
+        return float(name), name
+    except ValueError:
+        return np.inf, name
+
+
 def _interval(table: "pd.DataFrame", plot: "LinkedPlot") -> NDArray[np.float64] | None:
-    if not {"lower", "upper"} <= set(table):
+    if plot.kind == "points" or not {"lower", "upper"} <= set(table):
         return None
     return np.stack([_numbers(table[name], plot) for name in ("lower", "upper")])
 

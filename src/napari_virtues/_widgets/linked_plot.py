@@ -18,7 +18,10 @@ MOST_LISTED = 10
 """Names in the legend; more would hide the plot."""
 FEW_NAMES = 14
 """Categories whose names have room below an axis; of more every n-th is named."""
-NAME_LETTERS = 16
+NAME_LETTERS, ALL_LETTERS = 16, 60
+"""Of one name at an axis, and of all that are shown there."""
+LEGEND = "#262930d0"
+"""Behind the names, so that they can be read over points."""
 _BAND = 48
 """Opacity of an interval, of 255."""
 
@@ -35,7 +38,7 @@ class LinkedPlotView(pg.PlotWidget):
         self.hideButtons()
         self.drawing: Drawing | None = None
         """What is shown."""
-        self._legend = self.addLegend(offset=(-8, 8))
+        self._legend = self.addLegend(offset=(-8, 8), brush=LEGEND)
         for side in ("left", "bottom"):
             self.getAxis(side).enableAutoSIPrefix(enable=False)
         self.scene().sigMouseClicked.connect(self._on_click)
@@ -64,10 +67,13 @@ class LinkedPlotView(pg.PlotWidget):
             drawn = draw[drawing.kind](one)
             if one.name and len(drawing.series) <= MOST_LISTED:
                 self._legend.addItem(drawn, one.name)
+        self._legend.setVisible(bool(self._legend.items))
         if drawing.heat is not None:
             self._heat(drawing)
         self.getViewBox().invertY(drawing.heat is not None)
         self.getViewBox().autoRange(padding=0.04)
+        if drawing.x_names:
+            self.setXRange(-0.5, len(drawing.x_names) - 0.5, padding=0.02)
         if drawing.kind == "steps" and all(_is_share(one.y) for one in drawing.series):
             self.setYRange(0, 1, padding=0.04)
         shapes = Qt.CursorShape
@@ -91,7 +97,9 @@ class LinkedPlotView(pg.PlotWidget):
 
     def _name_places(self, side: str, names: tuple[str, ...]) -> None:
         step = max(1, -(-len(names) // FEW_NAMES))
-        shown = [(at, _short(name)) for at, name in enumerate(names) if at % step == 0]
+        letters = max(3, min(NAME_LETTERS, ALL_LETTERS * step // max(1, len(names))))
+        letters = NAME_LETTERS if side == "left" else letters
+        shown = [(at, _short(name, letters)) for at, name in enumerate(names) if at % step == 0]
         self.getAxis(side).setTicks([shown] if names else None)
 
     def _steps(self, one: Series) -> Any:
@@ -153,9 +161,12 @@ class LinkedPlotView(pg.PlotWidget):
         signed = low < 0 < high
         limit = max(-low, high)
         levels = (-limit, limit) if signed else (low, high if high > low else low + 1)
-        picture = pg.ImageItem(np.where(np.isfinite(values), values, levels[0]).T, levels=levels)
-        picture.setColorMap(pg.colormap.get("CET-D1A" if signed else "viridis"))
+        share = (np.nan_to_num(values) - levels[0]) / (levels[1] - levels[0])
+        colors = pg.colormap.get("CET-D1A" if signed else "viridis").map(share.ravel())
         rows, columns = values.shape
+        colors = colors.reshape(rows, columns, 4)
+        colors[~np.isfinite(values), 3] = 0
+        picture = pg.ImageItem(colors.transpose(1, 0, 2), levels=(0, 255))
         picture.setRect(-0.5, -0.5, columns, rows)
         self.addItem(picture)
 
@@ -175,5 +186,5 @@ def _pale(color: str) -> Any:
     return pg.mkBrush(found)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= NAME_LETTERS else name[: NAME_LETTERS - 1] + "…"
+def _short(name: str, letters: int) -> str:
+    return name if len(name) <= letters else name[: letters - 1] + "…"
