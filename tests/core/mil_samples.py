@@ -24,6 +24,7 @@ def cohort(
     patient_effect: float = 0.3,
     signature: str = "abc",
     first: int = 0,
+    level: str = "cell",
 ) -> tuple[Path, Path]:
     """Write ``cells.h5ad`` and ``clinical.csv``, a row a patient; every second one is ``high``.
 
@@ -40,7 +41,7 @@ def cohort(
             values[:WITNESSES, 1] += effect * (number % 2)
             tokens.append(values)
             rows += [(f"P{number:02d}-{t}", f"P{number:02d}", k + 1) for k in range(cells)]
-    obs = pd.DataFrame(rows, columns=["tissue_id", "patient_id", "cell_id"])
+    obs = pd.DataFrame(rows, columns=["tissue_id", "patient_id", f"{level}_id"])
     obs.index = obs.index.astype(str)
     keys = ["P01732", "P11836"]
     var = pd.DataFrame({"accession": keys, "key": keys, "in_model": True}, index=["CD8", "CD20"])
@@ -48,7 +49,7 @@ def cohort(
     made.obsm["X_virtues"] = np.concatenate(tokens).astype(np.float32)
     made.obsm["spatial"] = rng.random((len(obs), 2)) * 100
     made.uns["virtues"] = {
-        "checkpoint": "tiny", "checkpoint_signature": signature, "panel": keys, "level": "cell",
+        "checkpoint": "tiny", "checkpoint_signature": signature, "panel": keys, "level": level,
     }  # fmt: skip
     write_table(made, folder / "cells.h5ad")
     names = [f"P{number:02d}" for number in range(first, first + patients)]

@@ -182,7 +182,7 @@ def test_a_data_set_gives_masks_patients_and_types(tmp_path: Path) -> None:
         (["--cells", "none.tif"], ReadError, "found nothing at"),
         (["--cells", "r0.ome.tiff"], ReadError, "found 5 planes"),
         (["--cells", "cells.tif", "--stride", "0"], InputError, "1 to 128 px, found 0"),
-        (["--cells", "cells.tif", "--level", "patch"], InputError, "found 'patch'"),
+        (["--cells", "cells.tif", "--level", "pixel"], InputError, "found 'pixel'"),
         (["--cells", "cells.tif", "--types", "none.csv"], ReadError, "expected a table of cells"),
         (["--cells", "cells.tif", "--out", "x.csv"], InputError, "ends with .h5ad or .zarr"),
     ],

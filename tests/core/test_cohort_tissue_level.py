@@ -180,6 +180,22 @@ def test_a_planted_difference_is_told_on_patients_kept_out(tmp_path: Path) -> No
     np.testing.assert_array_equal(again.encoders[0].probabilities, tokens.probabilities)
 
 
+def test_patches_are_instances_too(tmp_path: Path) -> None:
+    cells, clinical = cohort(tmp_path, patients=10, tissues=1, level="patch")
+    code, _ = call(
+        "fit", cells, "--clinical", clinical, "--patient", "patient", "--outcome", "grade",
+        "--out", tmp_path / "out", "--level", "patch", *OPTIONS[:-4], "--folds", 2, "--epochs", 2,
+        "--device", "cpu",
+    )  # fmt: skip
+    assert code == 0
+    results = read_results(tmp_path / "out")
+    assert results.cells is None  # which are cells alone
+    assert results.tables["attention"]["patch_id"].tolist() == list(range(1, 31)) * 10
+    assert load_mil(tmp_path / "out").level == "patch"
+    with pytest.raises(InputError, match=r"tokens of patches in .* found tokens of cells"):
+        call("predict", tmp_path / "out", cohort(tmp_path / "c")[0], "--out", tmp_path / "t.csv")
+
+
 def test_a_given_split_is_kept(tmp_path: Path) -> None:
     config = MilConfig(**{f.name: getattr(SMALL, f.name) for f in fields(MilConfig)} | {
         "split": "part", "runs": 1})  # fmt: skip

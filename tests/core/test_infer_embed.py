@@ -162,6 +162,18 @@ def test_niches_and_the_tissue() -> None:
     np.testing.assert_allclose(np.asarray(later.tokens), found.obsm["X_virtues"], atol=1e-4)
     closer = embed(image, None, None, known, EmbedRequest(level="niche", stride_px=64))
     assert len(closer) > 3
+    patches = embed(image, None, None, known, EmbedRequest(level="patch")).to_anndata()
+    assert patches.obs["patch_id"].tolist() == list(range(3 * 256))
+    np.testing.assert_allclose(
+        patches.obsm["X_virtues"], np.concatenate([tokens.reshape(256, -1) for tokens in expected]),
+        atol=1e-5,
+    )  # fmt: skip
+    row = patches[512 + 16 + 2]  # of the third tile, one down, two right
+    y, x = row.obs[["y_px", "x_px"]].iloc[0]
+    assert (y, x) == (128 + 8, 256 + 16)
+    np.testing.assert_allclose(row.X[0], pixels[:, y : y + 8, x : x + 8].mean(axis=(1, 2)))
+    assert row.obsm["spatial"][0].tolist() == [x + 3.5, y + 3.5]
+    assert patches.uns["virtues"]["level"] == "patch"
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
@@ -176,8 +188,8 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         EmbedRequest(stride_px=129)
     with pytest.raises(InputError, match="1 or more, found 0"):
         EmbedRequest(batch_size=0)
-    with pytest.raises(InputError, match="among cell, niche, tissue, found 'patch'"):
-        EmbedRequest(level="patch")
+    with pytest.raises(InputError, match="among cell, niche, patch, tissue, found 'pixel'"):
+        EmbedRequest(level="pixel")
     spot = np.zeros((5, 300, 300), np.uint16)
     spot[:, 200:230, 200:230] = 9
     with pytest.raises(InputError, match="30% tissue or more in 'one', found"):

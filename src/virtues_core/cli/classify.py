@@ -19,7 +19,9 @@ from virtues_core.cli._options import DeviceName
 if TYPE_CHECKING:
     from virtues_core.cohort.patients import Columns, PatientCells
 
-Level = Annotated[str, typer.Option("--level", help="cell or niche: what the tables' rows are.")]
+Level = Annotated[
+    str, typer.Option("--level", help="cell, niche or patch: what the tables' rows are.")
+]
 
 
 def register(app: typer.Typer) -> None:

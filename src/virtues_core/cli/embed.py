@@ -48,7 +48,7 @@ def embed(
         int | None,
         typer.Option("--stride", help="Step from tile to tile, px. Cells 42, niches, tissue 128."),
     ] = None,
-    level: Annotated[str, typer.Option("--level", help="cell, niche or tissue.")] = "cell",
+    level: Annotated[str, typer.Option("--level", help="cell, niche, patch or tissue.")] = "cell",
     image: ImageName = None,
     panel: PanelFile = None,
     markers: Annotated[

@@ -190,7 +190,8 @@ def read_table(path: Path) -> "pd.DataFrame":
 def told(found: Embedding, out: Path) -> str:
     """Say what was made, then what a person should know."""
     count = len(found)
-    what = found.level if count == 1 else f"{found.level}s"
+    plural = "patches" if found.level == "patch" else f"{found.level}s"
+    what = found.level if count == 1 else plural
     tiles = "1 tile" if found.tiles == 1 else f"{found.tiles} tiles"
     stored = f", {found.stored_tiles} of them stored before" if found.stored_tiles else ""
     lines = [

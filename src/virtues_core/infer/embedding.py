@@ -1,4 +1,4 @@
-"""An image and its cells → tokens of cells, niches or the tissue, tile by tile.
+"""An image and its cells → tokens of cells, niches, patches or the tissue, tile by tile.
 
 The table that comes out is laid out as `virtues_core.infer.token_table` says: ``X`` mean marker
 intensities, ``obsm["X_virtues"]`` tokens, ``obsm["spatial"]`` centres (x, y) in µm, ``obs`` with
@@ -99,12 +99,12 @@ def embed(
     cancelled: Callable[[], bool] = never,
     in_memory: bool | None = None,
 ) -> Embedding:
-    """Compute tokens of the cells, niches or the tissue of an image.
+    """Compute tokens of the cells, niches, patches or the tissue of an image.
 
     Source: the paper, Methods, "Aggregation into cell-, niche- and tissue-level representations".
     Cells: tiles at a stride of 42 px, the last of a row or column shifted inward to end with the
     image, so that every cell lies in tiles whole of image; only tiles that hold cells are computed.
-    Niches and tissue: the tiles of `niche_origins` with 30 % tissue or more.
+    Niches, patches and tissue: the tiles of `niche_origins` with 30 % tissue or more.
 
     Parameters
     ----------
@@ -170,7 +170,10 @@ def embed(
 
     config = checkpoint.config
     work = _Work(image, prepared, request, tiles, config.model_dim, config.patch_size)
-    rows = _niches(work) if mask is None else _cells(work, mask)
+    if mask is not None:
+        rows = _cells(work, mask)
+    else:
+        rows = _patches(work) if request.level == "patch" else _niches(work)
     columns = dict(rows.columns) | known
     if patient_id:
         columns["patient_id"] = category([patient_id] * len(rows.numbers))
@@ -235,17 +238,7 @@ def _cells(work: _Work, mask: CellMask) -> _Rows:
 def _niches(work: _Work) -> _Rows:
     """Average patch tokens over tiles with enough tissue, or over all of them."""
     whole = work.request.level == "tissue"
-    origins = niche_origins(work.prepared.shape, stride=work.request.stride)
-    share = tissue_share(work.prepared, origins)
-    enough = share >= LEAST_TISSUE
-    if not enough.any():
-        message = (
-            f"expected a tile of {TILE_PX} px with {LEAST_TISSUE:.0%} tissue or more in "
-            f"{work.image.name!r}, found {share.max():.0%} at the most. Choose an image with more "
-            "tissue."
-        )
-        raise InputError(message)
-    origins, share = origins[enough], share[enough]
+    origins, share = _tiles_of_tissue(work)
     count = 1 if whole else len(origins)
     tokens, bright = RowMeans(count, work.dim), RowMeans(count, len(work.image.channels))
     stored = 0
@@ -253,9 +246,7 @@ def _niches(work: _Work) -> _Rows:
         row = np.array([0 if whole else i])
         patches = tile.tokens.reshape(-1, work.dim)
         tokens.add(row, patches.sum(axis=0, dtype=np.float64)[None], np.array([len(patches)]))
-        y, x = tile.origin
-        read = work.image.pixels[:, y : y + TILE_PX, x : x + TILE_PX]
-        raw = np.asarray(read.compute(scheduler="threads"))
+        raw = _raw_tile(work, tile.origin)
         bright.add(row, raw.sum(axis=(1, 2), dtype=np.float64)[None], np.array([TILE_PX**2]))
         stored += tile.stored
     centres = origins.astype(np.float64) + (TILE_PX - 1) / 2
@@ -272,6 +263,63 @@ def _niches(work: _Work) -> _Rows:
         tiles=len(origins),
         stored_tiles=stored,
     )
+
+
+def _patches(work: _Work) -> _Rows:
+    """Keep the patch tokens of tiles with enough tissue as they are."""
+    origins, share = _tiles_of_tissue(work)
+    size = work.patch_px
+    side = TILE_PX // size
+    each = side**2
+    tokens = RowMeans(len(origins) * each, work.dim)
+    bright = RowMeans(len(origins) * each, len(work.image.channels))
+    stored = 0
+    for i, tile in enumerate(work.tiles(origins)):
+        rows = np.arange(i * each, (i + 1) * each)
+        tokens.add(rows, tile.tokens.reshape(-1, work.dim), np.ones(each))
+        raw = _raw_tile(work, tile.origin).reshape(-1, side, size, side, size)
+        sums = raw.sum(axis=(2, 4), dtype=np.float64).reshape(-1, each).T
+        bright.add(rows, sums, np.full(each, size**2))
+        stored += tile.stored
+    within = size * np.indices((side, side)).reshape(2, -1).T
+    corners = (origins[:, None] + within).reshape(-1, 2)
+    return _Rows(
+        number_column="patch_id",
+        numbers=np.arange(len(corners)),
+        tokens=tokens,
+        intensities=bright,
+        centres_px=corners.astype(np.float64) + (size - 1) / 2,
+        area_px=np.full(len(corners), float(size**2)),
+        columns={
+            "y_px": corners[:, 0],
+            "x_px": corners[:, 1],
+            "tissue_fraction": np.repeat(share, each),
+        },
+        tiles=len(origins),
+        stored_tiles=stored,
+    )
+
+
+def _tiles_of_tissue(work: _Work) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Give the tiles (T, 2) with enough tissue, and its share of each (T,)."""
+    origins = niche_origins(work.prepared.shape, stride=work.request.stride)
+    share = tissue_share(work.prepared, origins)
+    enough = share >= LEAST_TISSUE
+    if not enough.any():
+        message = (
+            f"expected a tile of {TILE_PX} px with {LEAST_TISSUE:.0%} tissue or more in "
+            f"{work.image.name!r}, found {share.max():.0%} at the most. Choose an image with more "
+            "tissue."
+        )
+        raise InputError(message)
+    return origins[enough], share[enough]
+
+
+def _raw_tile(work: _Work, origin: tuple[int, int]) -> NDArray[Any]:
+    """Read the pixels (C, 128, 128) of a tile as the image has them."""
+    y, x = origin
+    read = work.image.pixels[:, y : y + TILE_PX, x : x + TILE_PX]
+    return np.asarray(read.compute(scheduler="threads"))
 
 
 def tissue_share(prepared: PreparedImage, origins: NDArray[np.int64]) -> NDArray[np.float64]:

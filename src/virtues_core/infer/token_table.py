@@ -1,4 +1,4 @@
-"""Tokens of cells, niches or a tissue with what is known of them, as a table: AnnData.
+"""Tokens of cells, niches, patches or a tissue with what is known of them, as a table: AnnData.
 
 ::
 
@@ -9,6 +9,7 @@
         tissue_id         the image's name, or what it was called
         cell_id           the label in the mask (level cell)
         niche_id          from 0, row by row (level niche), with y_px, x_px and tissue_fraction
+        patch_id          from 0, tile by tile (level patch), with the same, the tile's fraction
         area_um2          of the cell; of the niche's or the tissue's tiles
         patient_id        where it was said
         cell_type, cell_type_probability, …    where a table of the cells was given
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
     from virtues_core.infer.rows import RowMeans
 
-Level = Literal["cell", "niche", "tissue"]
+Level = Literal["cell", "niche", "patch", "tissue"]
 LEVELS: tuple[Level, ...] = get_args(Level)
 CELL_STRIDE_PX = 42
 """As in the paper: each pixel lies in about nine tiles."""
@@ -75,10 +76,10 @@ class EmbedRequest:
 
     level: Level = "cell"
     """``cell``: one token for each cell of a mask; ``niche``: one for each tile with tissue;
-    ``tissue``: one for the image."""
+    ``patch``: those of the patches of these tiles; ``tissue``: one for the image."""
     stride_px: int | None = None
     """Step from tile to tile, px, 1 to 128; by default 42 for cells, and 128 (no overlap) for
-    niches and tissues."""
+    niches, patches and tissues."""
     batch_size: int = 8
     """Tiles that go through the model at once."""
 

@@ -16,6 +16,7 @@ from virtues_core.cohort.patients.token_file import (
     TokenFile,
     check_level,
     open_token_file,
+    several,
 )
 from virtues_core.cohort.patients.wording import counted, report, some
 from virtues_core.errors import InputError, ReadError
@@ -162,7 +163,7 @@ def open_cells(
     columns
         Further columns of ``obs``, which all tables must have.
     level
-        ``cell`` or ``niche``: of what the rows must be.
+        ``cell``, ``niche`` or ``patch``: of what the rows must be.
 
     Returns
     -------
@@ -218,7 +219,7 @@ def _opened(
                 rows.append(own)
     problems += [*_of_files(files), *_in_two(files, rows)]
     if not files and not problems and not unreadable:
-        problems.append(f"expected {level}s, found none in {some(paths)}.")
+        problems.append(f"expected {several(level)}, found none in {some(paths)}.")
     if problems or unreadable:
         kind = InputError if problems else ReadError
         raise kind(report("tables of tokens", [*unreadable, *problems]))
@@ -349,6 +350,7 @@ def _notes(typed: Sequence[bool], level: str) -> tuple[str, ...]:
     if all(typed) or not any(typed):
         return ()
     return (
-        f"{sum(typed)} of {len(typed)} tables have types of {level}s: they are not used. Type the "
+        f"{sum(typed)} of {len(typed)} tables have types of {several(level)}: they are not used. "
+        "Type the "
         "others with `virtues annotate predict`.",
     )

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from virtues_core.cohort.patients.joined import PatientCells
+from virtues_core.cohort.patients.token_file import NUMBER
 from virtues_core.errors import InputError, ReadError
 from virtues_core.files import replacing
 from virtues_core.run_dir import versions
@@ -171,7 +172,7 @@ def cells_of(joined: PatientCells, **found: Any) -> "pd.DataFrame":
     import pandas as pd
 
     table = joined.cells.cells
-    number = "cell_id" if "cell_id" in table else "niche_id"
+    number = NUMBER[joined.cells.level]
     names = pd.Categorical.from_codes(joined.codes, pd.Index(joined.patients, dtype=object))
     rows = table[["tissue_id", number]].assign(patient_id=names, **found)
     return rows[joined.codes >= 0].reset_index(drop=True)

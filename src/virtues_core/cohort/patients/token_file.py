@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Rows = Literal["tokens", "intensities"]
-RowLevel = Literal["cell", "niche"]
-NUMBER = {"cell": "cell_id", "niche": "niche_id"}
+RowLevel = Literal["cell", "niche", "patch"]
+NUMBER = {"cell": "cell_id", "niche": "niche_id", "patch": "patch_id"}
 """The column that numbers the rows of a level."""
 _GAP, _RUN = 32, 4096
 """Rows that are wanted and lie closer than the first are read in one go, of the second at most."""
@@ -106,7 +106,7 @@ def open_token_file(
     -------
     file
     rows
-        (N,) ``tissue_id``, ``cell_id`` or ``niche_id``, ``patient_id``, ``x_um``, ``y_um``, and
+        (N,) ``tissue_id``, ``cell_id`` (`NUMBER`), ``patient_id``, ``x_um``, ``y_um``, and
         ``cell_type`` where it has them; see `CellTables.cells`.
 
     Raises
@@ -126,9 +126,11 @@ def open_token_file(
             message = f"{path.name}: {error}"
             raise InputError(message) from error
         if made_with.level != level or TOKENS not in group["obsm"]:
-            found = f"tokens of {made_with.level}s" if TOKENS in group["obsm"] else "no tokens"
+            found = f"tokens of {several(made_with.level)}"
+            found = found if TOKENS in group["obsm"] else "no tokens"
             message = (
-                f"expected tokens of {level}s in {path.name!r}, found {found}. Make the table with "
+                f"expected tokens of {several(level)} in {path.name!r}, found {found}. Make the "
+                "table with "
                 f"`virtues embed --level {level}`."
             )
             raise InputError(message)
@@ -141,6 +143,17 @@ def open_token_file(
         pixel_um = (float(size[0]), float(size[1])) if size.size == 2 else None
         file = TokenFile(path, int(count), int(dim), made_with, image, var, pixel_um)
         return file, _rows(group, file, columns)
+
+
+def several(level: str) -> str:
+    """Name the rows of a level.
+
+    Examples
+    --------
+    >>> several("cell"), several("patch")
+    ('cells', 'patches')
+    """
+    return f"{level}es" if level.endswith("ch") else f"{level}s"
 
 
 def check_level(level: str) -> RowLevel:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from virtues_core.cohort.patients import PatientCells
 from virtues_core.cohort.patients.results import LinkedPlot, Results, origin
+from virtues_core.cohort.patients.token_file import NUMBER
 from virtues_core.cohort.response.response import Response
 
 if TYPE_CHECKING:
@@ -95,6 +96,6 @@ def _patients(found: Response, joined: PatientCells) -> "pd.DataFrame":
 
 def _cells(found: Response, joined: PatientCells) -> "pd.DataFrame":
     own = joined.cells.cells
-    number = "cell_id" if "cell_id" in own else "niche_id"
+    number = NUMBER[joined.cells.level]
     rows = own.loc[found.mapped["row"], ["tissue_id", number]].reset_index(drop=True)
     return rows.join(found.mapped.drop(columns="row").reset_index(drop=True))

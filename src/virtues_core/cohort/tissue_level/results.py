@@ -184,13 +184,13 @@ def _attention(found: TissueLevel, joined: PatientCells) -> "pd.DataFrame":
     import pandas as pd
 
     weight = np.full(len(joined.cells), np.nan, np.float32)
-    fifth = np.zeros(len(joined.cells), np.int8)
+    fifth = np.zeros(len(joined.cells), np.int64)
     for rows, own in zip(found.tissues.rows, found.attention, strict=True):
         if len(own):
             weight[rows] = own
             fifth[rows[np.argsort(own, kind="stable")]] = 5 * np.arange(len(own)) // len(own)
     cells = joined.cells.cells
-    looked_at = pd.Categorical.from_codes(fifth, categories=list(FIFTHS))
+    looked_at = pd.Categorical.from_codes(fifth, pd.Index(FIFTHS, dtype=object))
     table = cells_of(
         joined, looked_at=looked_at, x_um=cells["x_um"], y_um=cells["y_um"], attention=weight
     )
