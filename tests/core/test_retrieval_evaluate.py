@@ -225,7 +225,9 @@ def test_the_command_writes_a_folder_and_its_report(
         )  # fmt: skip
         told_apart.describe(said)
     out = tmp_path / "out"
-    result = invoke("db", "evaluate", told_apart.path, "--labels", "kind,coin", "--out", out)
+    result = invoke(
+        "db", "evaluate", told_apart.path, "--labels", "kind,coin", "--pixels", 100, "--out", out
+    )
     assert result.exception is None, result.exception
     assert "kind: precision at 3 1.000, at random 0." in result.stdout
     assert "cell types are known of " in result.stderr
@@ -233,6 +235,7 @@ def test_the_command_writes_a_folder_and_its_report(
     assert summary["precision"]["kind"]["retrieved"] == 1
     assert summary["mcnemar_p"]["kind"] < 1e-6
     assert summary["pixels"]["queries"] == 24
+    assert summary["settings"]["pixels"] == 100
     assert summary["command"].startswith("virtues db evaluate ")
     results = read_results(out)
     matches = results.tables["matches"]
