@@ -51,7 +51,7 @@ def content(results: "Results") -> Content:
     figures = [_estimates(tables["estimates"])]
     if "permutations" in tables:
         figures += _chance(results)
-    figures.append(_clusters(tables["clusters"]))
+    figures.append(_clusters(tables["clusters"], tables.get("signatures")))
     if "signatures" in tables:
         figures.append(_ranks(results))
     captions = {n: text for n, text in CAPTIONS.items() if n in tables or n == "patients"}
@@ -131,9 +131,9 @@ def _chance(results: "Results") -> list[Figure]:
     ]
 
 
-def _clusters(table: "pd.DataFrame") -> Figure:
+def _clusters(table: "pd.DataFrame", signatures: "pd.DataFrame | None") -> Figure:
     known = table[np.isfinite(table["log2_risk_ratio"].astype(float))]
-    chosen = known[known["signature"].fillna("").astype(str) != ""]
+    chosen = known[:0] if signatures is None else signatures
 
     def fill(figure: "Drawing") -> None:
         axes = figure.add_subplot()
