@@ -277,7 +277,9 @@ def read_results(out: Path | str) -> Results:
     if lacking:
         raise _unreadable(out, f"{', '.join(map(str, lacking))} is missing")
     tables = {
-        Path(name).stem: _read_csv(out / name) for name in files if Path(name).parent.name == TABLES
+        Path(name).stem: _read_csv(out / name)
+        for name in files
+        if Path(name).parent == Path(TABLES)
     }
     try:
         plots = tuple(LinkedPlot(**plot) for plot in _read_json(out / PLOTS, list))
