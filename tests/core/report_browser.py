@@ -41,13 +41,18 @@ WIDTH = 1000
 SCRIPTS_ALLOWED = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
 
+def browser() -> str | None:
+    """Where Chromium is."""
+    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
+
+
 def browse(page: Path, *options: str) -> str:
     """Open a page without a window; what the browser prints."""
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
+    program = browser()
+    if program is None:
         pytest.skip("no Chromium: apt-get install chromium-headless-shell")
     ran = subprocess.run(
-        [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+        [program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
          f"--user-data-dir={page.parent / 'profile'}", *options, page.as_uri()],
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip

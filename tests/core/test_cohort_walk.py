@@ -5,17 +5,21 @@ model with random weights. What analyses find is of no matter here, what they le
 """
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from report_browser import browser, measured, problems
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from tiny_model import tiny_checkpoint
 from virtues_core.cli.main import app
 from virtues_core.simulate import panel_preset
 
+DOCS = Path(__file__).parents[2] / "docs" / "cohort.md"
 DATASETS = ("imc-immune", "imc-tumour")
 HERE, THERE = 10, 8
 """Patients of the two cohorts."""
@@ -30,6 +34,24 @@ def call(*words: object) -> str:
         raise ran.exception
     assert ran.exit_code == 0, ran.output
     return ran.output
+
+
+def told_commands() -> list[list[str]]:
+    """Words of all commands that the document tells."""
+    text = DOCS.read_text("utf-8").replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line.startswith("virtues ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("words", told_commands(), ids=lambda words: " ".join(words[:2]))
+def test_the_document_tells_commands_that_are_there(words: list[str]) -> None:
+    command: Any = get_command(app)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
+    needed = {p.opts[0] for p in command.params if p.required and p.param_type_name == "option"}
+    assert needed <= set(words)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +109,8 @@ def summary_of(out: Path) -> dict[str, Any]:
     page = (out / "report.html").read_text("utf-8")
     assert page.count("<svg") == len(list((out / "figures").glob("*.svg"))) > 0
     assert "http://" not in page.replace("http://www.w3.org", "")
+    if browser() is not None:
+        assert problems(measured(out / "report.html")) == []
     assert set(pd.read_csv(out / "patients.csv")) >= {"patient_id", "tissues"}
     return summary
 

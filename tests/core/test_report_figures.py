@@ -123,3 +123,9 @@ def test_names_are_checked() -> None:
     figure = Figure("a", "", "", lambda _: None)
     with pytest.raises(InputError, match="names of their own"):
         Content("", (), (figure, figure))
+
+
+def test_long_names_below_a_heat_map_stand_upright() -> None:
+    for names, rotation in ((["absent", "1", "2"], 0), ([f"macrophage {i}" for i in range(9)], 90)):
+        axes = draw.heat_map(Drawing(), np.zeros((2, len(names))), ["a", "b"], names)
+        assert {label.get_rotation() for label in axes.get_xticklabels()} == {rotation}

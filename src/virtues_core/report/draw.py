@@ -23,6 +23,8 @@ _VECTOR_POINTS = 2000
 """Above, points are drawn as pixels: a page of 100,000 marks would not scroll."""
 _LONGEST = 28
 """Letters of a name that are drawn; tables have all of it."""
+_LETTERS = 8
+"""Of names side by side below a heat map, for each inch of the figure; more stand upright."""
 _GRID = 128
 _MASSES = (0.5, 0.9)
 """Shares of the points within the contours."""
@@ -80,15 +82,8 @@ def _survival_curve(axes: Axes, name: str, rows: pd.DataFrame, index: int) -> No
         color=color(index),
         linestyle=_DASHES[index % len(_DASHES)],
     )
-    axes.fill_between(
-        times,
-        values["lower"],
-        values["upper"],
-        step="post",
-        color=color(index),
-        alpha=0.15,
-        linewidth=0,
-    )
+    band: dict[str, Any] = {"step": "post", "color": color(index), "alpha": 0.15, "linewidth": 0}
+    axes.fill_between(times, values["lower"], values["upper"], **band)
     censored = rows[rows["censored"] > 0]
     axes.plot(censored["time"], censored["survival"], "|", color=color(index), markersize=8)
 
@@ -239,7 +234,9 @@ def heat_map(
         kind = {"cmap": DIVERGING, "vmin": -(most or 1.0), "vmax": most or 1.0}
     axes = figure.add_subplot()
     shown = axes.imshow(found, aspect="auto", interpolation="nearest", **kind)
-    axes.set_xticks(range(len(columns)), [short(name) for name in columns], rotation=90)
+    names = [short(name) for name in columns]
+    upright = len("  ".join(names)) > _LETTERS * figure.get_figwidth()
+    axes.set_xticks(range(len(names)), names, rotation=90 if upright else 0)
     axes.set_yticks(range(len(rows)), [short(name) for name in rows])
     axes.spines[:].set_visible(False)
     figure.colorbar(shown, ax=axes, label=title, location="top", aspect=50, shrink=0.6)
@@ -371,8 +368,9 @@ def chance(axes: Axes, drawn: ArrayLike, observed: float, *, title: str) -> None
         f"found: {number(observed)}",
         (observed, 1),
         xycoords=("data", "axes fraction"),
-        xytext=(4, -10),
+        xytext=(0, 3),
         textcoords="offset points",
+        ha="center",
         color=color(6),
     )
     axes.set(xlabel=title, ylabel=f"of {len(found):,} permutations")
