@@ -320,7 +320,7 @@ def test_other_checkpoints_are_refused(
 def test_too_few_cells_to_learn(source: Files) -> None:
     cells = source.joined().cells
     member = np.arange(len(cells)) < 9
-    patients = np.full(len(cells), "p")
+    patients = np.zeros(len(cells), int)
     with pytest.raises(InputError, match="in signature 'few' to learn it, found 9"):
         train_forest(cells, member, patients, "few", "response")
     with pytest.raises(InputError, match="outside signature 'all' to learn it, found 0"):

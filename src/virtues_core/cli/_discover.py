@@ -100,17 +100,14 @@ def discover(
 
 def _forests(found: Any, progress: Any) -> tuple[Any, ...]:
     """Fit a forest a signature."""
-    import numpy as np
-
     from virtues_core.cohort.biomarkers.forest_source import train_forests
     from virtues_core.cohort.biomarkers.strata import DIRECTIONS
 
     joined = found.joined
-    names = np.array([*joined.patients, ""])  # code -1 is the last
     members = {name: found.clusters.members(k) for name, k in found.names.items()}
     ways = {name: DIRECTIONS[k not in found.chosen.response] for name, k in found.names.items()}
     return train_forests(
-        joined.cells, members, names[joined.codes], ways, seed=found.config.seed, progress=progress
+        joined.cells, members, joined.codes, ways, seed=found.config.seed, progress=progress
     )
 
 

@@ -71,7 +71,7 @@ class SignatureForest:
 def train_forest(
     cells: CellTables,
     member: NDArray[np.bool_],
-    patients: NDArray[Any],
+    patients: NDArray[np.integer],
     name: str,
     direction: Direction,
     *,
@@ -90,7 +90,8 @@ def train_forest(
     member
         (N,) whether a cell belongs to the signature.
     patients
-        (N,) patient of each cell; "" of those that were not looked at, which are left out.
+        (N,) number of each cell's patient; below 0 of cells that were not looked at, which are
+        left out.
     name, direction
         Of the signature.
     seed
@@ -101,8 +102,7 @@ def train_forest(
     InputError
         Fewer than ten cells in the signature, or outside it; tokens that are not finite.
     """
-    patients = np.asarray(patients).astype(str)
-    used = patients != ""
+    used = patients >= 0
     rng = np.random.default_rng((seed, 2))
     rows, counts = [], []
     for mask, what in ((member & used, "in"), (~member & used, "outside")):
@@ -157,7 +157,7 @@ def _fifth_of_each(inside: NDArray[np.bool_], rng: np.random.Generator) -> NDArr
 
 
 def _patients_apart(
-    inside: NDArray[np.bool_], patients: NDArray[Any], seed: int
+    inside: NDArray[np.bool_], patients: NDArray[np.integer], seed: int
 ) -> NDArray[np.bool_] | None:
     """Hold out the cells of a fifth of the patients who have the signature, and of the others.
 
@@ -169,7 +169,7 @@ def _patients_apart(
     out = np.zeros(len(inside), bool)
     for names in (having, np.setdiff1d(patients, having)):
         if len(names) > 1:
-            chosen = names[classify.kept_out(names.tolist(), HELD_OUT, seed=seed)]
+            chosen = names[classify.kept_out(names.astype(str).tolist(), HELD_OUT, seed=seed)]
             out |= np.isin(patients, chosen)
     kinds = [np.unique(inside[side]).size for side in (out, ~out)]
     return out if min(kinds) == 2 else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +52,7 @@ def forests_of(
 def train_forests(
     cells: CellTables,
     members: Mapping[str, NDArray[np.bool_]],
-    patients: NDArray[Any],
+    patients: NDArray[np.integer],
     directions: Mapping[str, Direction],
     *,
     seed: int = 0,
@@ -68,7 +67,7 @@ def train_forests(
     members
         Of each signature, (N,) whether a cell belongs to it.
     patients
-        (N,) patient of each cell; "" of those that were not looked at.
+        (N,) number of each cell's patient; below 0 of those that were not looked at.
     directions
         Of each signature.
     seed
@@ -137,18 +136,29 @@ def _tables(results: Results, folder: Path) -> CellTables:
 
 def _aligned(
     results: Results, names: list[str], cells: CellTables, folder: Path
-) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.str_]]:
-    """Put members and patients, (N,) each, in the order of the tables' rows."""
+) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.int32]]:
+    """Put members and numbers of patients, (N,) each, in the order of the tables' rows."""
+    import pandas as pd
+
     rows = results.read_cells(["tissue_id", "cell_id", "patient_id", *names])
-    keys = cells.cells[["tissue_id", "cell_id"]].astype({"tissue_id": str})
-    rows = rows.astype({"tissue_id": str, "patient_id": str})
-    both = keys.merge(rows, how="left", on=["tissue_id", "cell_id"], sort=False)
-    matched = both["patient_id"].notna().to_numpy()
+    patients = rows["patient_id"].astype("category").cat.codes.to_numpy()
+    tissues = cells.cells["tissue_id"].cat
+    own = rows["tissue_id"].astype("category").cat
+    place = tissues.categories.get_indexer(own.categories)[own.codes.to_numpy()]
+    keys = pd.DataFrame({"tissue": tissues.codes, "cell": cells.cells["cell_id"]})
+    found = pd.DataFrame({"tissue": place, "cell": rows["cell_id"], "row": np.arange(len(rows))})
+    both = keys.astype("int64").merge(found.astype("int64"), how="left", on=["tissue", "cell"])
+    matched = both["row"].notna().to_numpy()
     if len(both) != len(keys) or matched.sum() != len(rows):
         message = (
             f"expected the {len(rows):,} cells of {str(folder)!r} in its tables of tokens, found "
             f"{int(matched.sum()):,}. The tables have changed since: run the discovery again."
         )
         raise InputError(message)
-    members = {name: both[name].eq(True).to_numpy(bool) for name in names}  # noqa: FBT003
-    return members, both["patient_id"].fillna("").to_numpy(str)
+    order = both["row"].to_numpy()[matched].astype(np.int64)
+    numbers = np.full(len(keys), -1, np.int32)
+    numbers[matched] = patients[order]
+    members = {name: np.zeros(len(keys), bool) for name in names}
+    for name, row in members.items():
+        row[matched] = rows[name].to_numpy(bool)[order]
+    return members, numbers

@@ -58,8 +58,9 @@ def transfer_results(
         **found.interpretation.tables,
     }
     columns: dict[str, Any] = {}
+    members = found.members
     for s, forest in enumerate(found.forests):
-        columns[forest.name] = found.members[s]
+        columns[forest.name] = members[s]
         columns[f"probability_{forest.name}"] = found.probability[s]
     return Results(
         analysis="transfer",
