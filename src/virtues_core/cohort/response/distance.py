@@ -27,7 +27,7 @@ class Transport:
     transport: float
     """sqrt(⟨π, C⟩): root mean square of how far a cell is carried, without the entropy."""
     exact: float
-    """W_0, the same without regularisation: never more than ``transport``."""
+    """W_0, the same without regularisation: not above ``transport``, but for what is misplaced."""
     scale: float
     """Mean squared distance of a cell of one set to one of the other, what ε is to be set
     against."""

@@ -13,17 +13,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ANALYSIS = "tissue-level"
-FIFTHS = ("1 least", "2", "3", "4", "5 most")
-"""Of the cells of a tissue, by their weights."""
 
 
 def results_of(found: TissueLevel, joined: PatientCells, command: str = "") -> Results:
     """Give what `write_results` writes of a tissue-level prediction.
 
     ``patients.csv``: outcome, predicted and probabilities (means over a patient's tissues).
-    ``cells.parquet``: of each cell x_um, y_um and ``attention``, its weight in its tissue by
-    trainings that had not seen the patient, 1 on average, and ``looked_at``, the fifth of the
-    tissue's cells that it is in by that weight; of niches and patches it is the table
+    ``cells.parquet``: of each cell or niche x_um, y_um and ``attention``, its weight in its tissue
+    by trainings that had not seen the patient, 1 on average; of patches it is the table
     ``attention``. Tables: ``encoders``, ``runs``, ``classes``, ``tissues``.
 
     Parameters
@@ -55,14 +52,14 @@ def results_of(found: TissueLevel, joined: PatientCells, command: str = "") -> R
         ),
     )  # fmt: skip
     cells = _attention(found, joined)
-    by_cell = found.tissues.cells.level == "cell"
-    if not by_cell:
+    in_window = found.tissues.cells.level != "patch"
+    if not in_window:
         tables["attention"] = cells
     return Results(
         analysis=ANALYSIS,
         summary=summary_of(found) | origin(joined, found.config, command),
         patients=_patients(found, joined, tissues),
-        cells=cells if by_cell else None,
+        cells=cells if in_window else None,
         tables=tables,
         plots=plots,
         notes=found.notes,
@@ -181,17 +178,10 @@ def _patients(found: TissueLevel, joined: PatientCells, tissues: "pd.DataFrame")
 
 def _attention(found: TissueLevel, joined: PatientCells) -> "pd.DataFrame":
     """Give the instances of the tested tissues, and how they were looked at."""
-    import pandas as pd
-
     weight = np.full(len(joined.cells), np.nan, np.float32)
-    fifth = np.zeros(len(joined.cells), np.int64)
     for rows, own in zip(found.tissues.rows, found.attention, strict=True):
         if len(own):
             weight[rows] = own
-            fifth[rows[np.argsort(own, kind="stable")]] = 5 * np.arange(len(own)) // len(own)
     cells = joined.cells.cells
-    looked_at = pd.Categorical.from_codes(fifth, pd.Index(FIFTHS, dtype=object))
-    table = cells_of(
-        joined, looked_at=looked_at, x_um=cells["x_um"], y_um=cells["y_um"], attention=weight
-    )
+    table = cells_of(joined, x_um=cells["x_um"], y_um=cells["y_um"], attention=weight)
     return table.dropna(subset=["attention"]).reset_index(drop=True)
