@@ -127,7 +127,7 @@ def test_niches_where_they_are_asked_for(tmp_path: Path) -> None:
     assert open_cells([tmp_path / "n.h5ad"], level="niche").cells["niche_id"].tolist()[:2] == [1, 2]
     with pytest.raises(InputError, match=r"tokens of cells in 'n.h5ad', found tokens of niches"):
         open_cells([tmp_path / "n.h5ad"])
-    with pytest.raises(InputError, match="level out of cell, niche"):
+    with pytest.raises(InputError, match="level out of cell, niche, patch"):
         open_cells([tmp_path / "n.h5ad"], level="tissue")
 
 
