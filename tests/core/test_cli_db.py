@@ -72,7 +72,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     types.to_csv(folder / "types.csv", index=False)
     said = call(
-        "db", "build", folder / "images/*.tiff", "--out", folder / "tissues.vdb",
+        "db", "build", folder / "images", "--out", folder / "tissues.vdb",
         "--checkpoint", folder / "model", "--clinical", folder / "clinical.csv",
         "--patient", "patient", "--tissue", "image", "--types", folder / "types.csv",
     )  # fmt: skip
@@ -112,6 +112,8 @@ def test_its_tokens_are_those_of_embed(cohort: Path, tmp_path: Path) -> None:
     )
     said = call("db", "build", out, "--out", tmp_path / "of_tables.vdb")
     assert "2 tissues added" in said
+    said = call("db", "add", tmp_path / "of_tables.vdb", out / "r0.h5ad")
+    assert "0 tissues added, 1 there already" in said
     tables = TissueDatabase.open(tmp_path / "of_tables.vdb")
     name = tables.tissues()[0].tissue_id
     assert np.array_equal(tables.tokens(name), table.obsm["X_virtues"][inside])

@@ -7,45 +7,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from virtues_core.cli._clinical import PatientColumn, TissueColumn
 from virtues_core.cli._cohort import checkpoint_anywhere
 from virtues_core.cli._db_evaluate import DatabaseFile, evaluate
+from virtues_core.cli._db_tissues import (
+    CellTypes,
+    ClinicalTable,
+    images_in,
+    is_table,
+    known_of,
+    opened,
+    store_images,
+    store_tables,
+    tables_in,
+)
 from virtues_core.cli._options import DeviceName, ImageName, PanelFile, TilesAtOnce
-from virtues_core.errors import InputError, VirtuesError
+from virtues_core.errors import InputError
 
 if TYPE_CHECKING:
-    from virtues_core.cohort.retrieval import (
-        Added,
-        Known,
-        Match,
-        Search,
-        Settings,
-        TissueDatabase,
-    )
+    from virtues_core.cohort.retrieval import Match, Search, TissueDatabase
 
 OwnCheckpoint = Annotated[
     str,
     typer.Option("--checkpoint", help="Folder, file, hub name, or demo; the database's own by "
                  "default."),
 ]  # fmt: skip
-ClinicalTable = Annotated[
-    Path | None,
-    typer.Option(
-        "--clinical", help="Clinical table: CSV, TSV or Parquet, a row a patient or a tissue."
-    ),
-]
-PatientColumn = Annotated[str, typer.Option("--patient", help="Its column that names the patient.")]
-TissueColumn = Annotated[
-    str,
-    typer.Option("--tissue", help="Its column that names the tissue, if it has a row a tissue."),
-]
-CellTypes = Annotated[
-    Path | None,
-    typer.Option(
-        "--types",
-        help="Types of cells: CSV or Parquet with tissue_id and cell_type, or tables by `virtues "
-        "embed` (a file or a folder). A spora data set may have its own.",
-    ),
-]
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +49,8 @@ def build(
         list[str],
         typer.Argument(
             metavar="COHORT...",
-            help="Images, a spora folder, or tables by `virtues embed --level niche` (a folder).",
+            help="Images or a folder of them, a spora folder, or tables by `virtues embed --level "
+            "niche` (a folder).",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The file to write.")],
@@ -93,43 +80,30 @@ def build(
     batch_size: TilesAtOnce = 8,
 ) -> None:
     """Store niche tokens, thumbnails and clinical values of tissues; goes on where it was."""
-    from virtues_core.cli._options import expand, open_checkpoint, show_progress
-    from virtues_core.cohort.patients import open_cells
-    from virtues_core.cohort.retrieval import Settings, add_images, add_tables
+    from virtues_core.cli._options import expand, open_checkpoint
+    from virtues_core.cohort.retrieval import Settings
     from virtues_core.infer import checkpoint_signature
-    from virtues_core.infer.listing import list_images
 
-    paths, known = expand(cohort), _known(clinical, patient, tissue, types)
-    if all(map(_is_table, paths)):
-        tables = open_cells(paths, ("y_px", "x_px"), level="niche")
+    paths, known = expand(cohort), known_of(clinical, patient, tissue, types)
+    if all(map(is_table, paths)):
+        tables = tables_in(paths)
         said = tables.files[0].made_with.checkpoint
         name = checkpoint_anywhere(checkpoint) if checkpoint else said
-        settings = Settings(name, tables.signature, tables.dim, crops, small)
-        database = _opened(out, settings)
-        _tell(add_tables(database, tables, known, progress=show_progress), database)
+        database = opened(out, Settings(name, tables.signature, tables.dim, crops, small))
+        store_tables(database, tables, known)
         return
+    images = images_in(paths)
     name = checkpoint_anywhere(checkpoint or "demo")
     model = open_checkpoint(name, device)
     signature = checkpoint_signature(model)
-    settings = Settings(name, signature, model.config.model_dim, crops, small)
-    images = list_images(paths)
-    database = _opened(out, settings)
-    found = add_images(
-        database,
-        images,
-        model,
-        known,
-        panel=panel,
-        batch_size=batch_size,
-        progress=show_progress,
-    )
-    _tell(found, database)
+    database = opened(out, Settings(name, signature, model.config.model_dim, crops, small))
+    store_images(database, images, model, known, panel, batch_size)
 
 
 def add(
     path: DatabaseFile,
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Images, or spora folders.")
+        list[str], typer.Argument(metavar="IMAGE...", help="As of build: images, folders, tables.")
     ],
     checkpoint: OwnCheckpoint = "",
     clinical: ClinicalTable = None,
@@ -141,21 +115,17 @@ def add(
     batch_size: TilesAtOnce = 8,
 ) -> None:
     """Add tissues to a database."""
-    from virtues_core.cli._options import expand, open_checkpoint, show_progress
-    from virtues_core.cohort.retrieval import TissueDatabase, add_images
-    from virtues_core.infer.listing import list_images
+    from virtues_core.cli._options import expand, open_checkpoint
+    from virtues_core.cohort.retrieval import TissueDatabase
 
     database = TissueDatabase.open(path)
-    found = add_images(
-        database,
-        list_images(expand(images)),
-        open_checkpoint(checkpoint or database.settings.checkpoint, device),
-        _known(clinical, patient, tissue, types),
-        panel=panel,
-        batch_size=batch_size,
-        progress=show_progress,
-    )
-    _tell(found, database)
+    paths, known = expand(images), known_of(clinical, patient, tissue, types)
+    if all(map(is_table, paths)):
+        store_tables(database, tables_in(paths), known)
+        return
+    listed = images_in(paths)
+    model = open_checkpoint(checkpoint or database.settings.checkpoint, device)
+    store_images(database, listed, model, known, panel, batch_size)
 
 
 def remove(
@@ -252,15 +222,15 @@ def _of_image(
     from virtues_core.read import read_image
     from virtues_core.read.spora import SporaDataset, claims, tissues_by_name
 
-    opened = read_image(path, image)
+    tissue = read_image(path, image)
     name = checkpoint or database.settings.checkpoint
     model = open_checkpoint(name, device)
     database.check_checkpoint(checkpoint_signature(model), name)
     channels = None if panel is None else Panel.from_csv(panel)
-    tokens = niche_tokens(opened, channels, model, database.settings, batch_size=batch_size)
+    tokens = niche_tokens(tissue, channels, model, database.settings, batch_size=batch_size)
     spora = path.is_dir() and claims(path)
-    patient = tissues_by_name(SporaDataset(path))[opened.name].patient_id if spora else None
-    stored = [one for one in database.tissues() if one.is_of(path, opened.name)]
+    patient = tissues_by_name(SporaDataset(path))[tissue.name].patient_id if spora else None
+    stored = [one for one in database.tissues() if one.is_of(path, tissue.name)]
     known = next((one.patient_id for one in stored), "")
     return tokens, patient or known, tuple(one.tissue_id for one in stored)
 
@@ -314,82 +284,3 @@ def _write_json(
     }
     with replacing(out) as new:
         new.write_text(json.dumps(told, indent=1, ensure_ascii=False), "utf-8")
-
-
-def _is_table(path: Path) -> bool:
-    """Tell tables of tokens, and folders of them, from images."""
-    if path.suffix == ".zarr":
-        return (path / "obsm").is_dir()
-    if path.is_dir():
-        return any(map(_is_table, (*path.glob("*.h5ad"), *path.glob("*.zarr"))))
-    return path.suffix == ".h5ad"
-
-
-def _known(clinical: Path | None, patient: str, tissue: str, types: Path | None) -> "Known":
-    """Read the clinical table and the types of cells."""
-    from virtues_core.cli._clinical import tell_notes
-    from virtues_core.cohort.patients import Columns, open_cells, read_clinical
-    from virtues_core.cohort.retrieval import Known, compositions
-    from virtues_core.infer.embed_file import read_table
-
-    table = None
-    if clinical is not None and patient:
-        table = read_clinical(clinical, Columns(patient=patient, tissue=tissue))
-        tell_notes(table.notes)
-    elif clinical is not None or patient or tissue:
-        message = (
-            "expected --clinical with --patient, the column that names the patient, found one "
-            "without the other."
-        )
-        raise InputError(message)
-    if types is None:
-        return Known(table)
-    cells = open_cells([types]).cells if _is_table(types) else read_table(types)
-    return Known(table, compositions(cells))
-
-
-def _opened(out: Path, settings: "Settings") -> "TissueDatabase":
-    """Make the database, or open the one that is there, if it was built alike."""
-    from virtues_core.cohort.retrieval import TissueDatabase
-
-    if not out.exists():
-        return TissueDatabase.create(out, settings)
-    found = TissueDatabase.open(out)
-    found.check_checkpoint(settings.signature, settings.checkpoint)
-    if (found.settings.crops, found.settings.small) != (settings.crops, settings.small):
-        message = (
-            f"expected --crops {found.settings.crops} --small {found.settings.small}, as the "
-            f"database {str(out)!r} was built with, found --crops {settings.crops} --small "
-            f"{settings.small}. Build another one, or leave the options as they were."
-        )
-        raise InputError(message)
-    return found
-
-
-def _tell(added: "Added", database: "TissueDatabase") -> None:
-    """Say what became of the tissues.
-
-    Raises
-    ------
-    VirtuesError
-        Some failed.
-    """
-    if added.small:
-        typer.echo(
-            f"note: {len(added.small)} tissues are smaller than 4 × 4 tiles of 128 px and left out "
-            f"(--small whole takes them): {', '.join(added.small)}",
-            err=True,
-        )
-    for name, why in added.failed.items():
-        typer.echo(f"{name}: failed: {why}", err=True)
-    typer.echo(
-        f"{database.path}: {len(added.made)} tissues added, {len(added.kept)} there already, "
-        f"{len(added.small)} too small; {len(database)} in all"
-    )
-    if added.failed:
-        names = ", ".join(added.failed)
-        message = (
-            f"{len(added.failed)} tissues failed: {names}. Why is said above. Run the same command "
-            "again: only what is missing is computed."
-        )
-        raise VirtuesError(message)
