@@ -111,8 +111,8 @@ def lit_by(results: "Results", column: str, value: str) -> Lit:
     results
         What `read_results` gave.
     column, value
-        A patient (``patient_id``), a value of a column of ``cells.parquet`` or ``patients.csv``,
-        or the name of a column of flags in ``cells.parquet``.
+        A patient (``patient_id``), a tissue (``tissue_id``), a value of a column of
+        ``cells.parquet`` or ``patients.csv``, or the name of a column of flags in the former.
 
     Raises
     ------
@@ -128,7 +128,8 @@ def lit_by(results: "Results", column: str, value: str) -> Lit:
     if column != PATIENT and known.get(value) == "bool":
         column, value, patients = value, TRUE, None
     if isinstance(path, Path) and column in known and column != PATIENT:
-        return _of_cells(path, title, column, frozenset({value}), {})
+        of_all = known if column == TISSUE else {}
+        return _of_cells(path, title, column, frozenset({value}), of_all)
     if patients is None:
         message = (
             f"expected a patient, or a value of a column that the results keep of patients or "

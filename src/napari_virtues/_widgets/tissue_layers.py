@@ -7,6 +7,7 @@ from qtpy.QtCore import QObject
 from qtpy.QtCore import Signal as QtSignal
 from qtpy.QtWidgets import QWidget
 
+from napari_virtues._widgets import garbage
 from napari_virtues._widgets.background import Background, attempt
 from napari_virtues._widgets.listening import at_end
 from napari_virtues._widgets.turns import Steps, Turns
@@ -46,6 +47,7 @@ class TissueLayers(QObject):
         self.ours: dict[str, tuple[Layer, ...]] = {}
         """Tissue → the layers that were added for it, the one opened first at the front."""
         at_end(widget, self._background.close)
+        at_end(widget, garbage.search_all)
 
     @property
     def busy(self) -> bool:
@@ -54,12 +56,15 @@ class TissueLayers(QObject):
 
     def open(self, shown: "ShownResults", lit: Lit, tissue_id: str) -> None:
         """Show a tissue with its cells lit."""
+        garbage.search_young_only()
         self._turn += 1
         known = next((x.image for x in self._state.images if x.image.name == tissue_id), None)
         links = [link for layer in self._viewer.layers if (link := link_of(layer))]
         bare = not any(x.image is known and x.channel is not None for x in links)
         work = partial(open_tissue, shown.images, lit, tissue_id, known, channels=bare)
-        self._background.run(partial(attempt, work), partial(self._on_opened, self._turn))
+        self._background.run(
+            partial(attempt, work), partial(self._on_opened, self._turn), garbage.search_all
+        )
 
     def _on_opened(self, turn: int, found: "OpenedTissue | VirtuesError") -> None:
         if turn != self._turn:
@@ -67,6 +72,7 @@ class TissueLayers(QObject):
         if isinstance(found, VirtuesError):
             self._turns.begin(self._make_room(""))  # what is seen shall be what was asked for
             self.told.emit(str(found))
+            garbage.search_all()
         else:
             self._turns.begin(self._put(found))
 
@@ -90,6 +96,7 @@ class TissueLayers(QObject):
         self._viewer.reset_view()
         self.told.emit(found.told)
         self.opened.emit(len(self.ours))
+        garbage.search_all()
         yield
 
     def _make_room(self, tissue_id: str) -> Steps:
