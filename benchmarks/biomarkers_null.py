@@ -1,17 +1,17 @@
 """Discovery of signatures on cohorts in which nothing (or something) is planted.
 
-    python benchmarks/biomarkers_null.py [--cohorts 50] [--effect 0] [--write]
+    python benchmarks/biomarkers_null.py [--cohorts 50] [--ratio 1] [--write]
 
 Each cohort is simulated as cells and places, their tokens made from the truth
 (`simulate.neighbourhood_tokens`). Told are, over the cohorts: the nested AUROC, the paper's own
-estimate, and how often the permutation p-value is below 0.05. With an effect also how much of the
-planted neighbourhoods the signatures hold. `--outcome hub` lets the outcome depend on immune hubs
-alone instead of the balance of hubs and suppressive niches.
+estimate, and how often the permutation p-value is below 0.05. With a ratio above 1 those with the
+outcome have as many times more immune hubs, and fewer suppressive niches; then it is also told how
+much of these the signatures hold.
 """
 
 import argparse
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from model import write_section
@@ -27,7 +27,14 @@ from virtues_core.cohort.biomarkers.nested import (
 )
 from virtues_core.cohort.biomarkers.prediction import score_aurocs, splits
 from virtues_core.cohort.biomarkers.ranks import ranks
-from virtues_core.simulate import Cohort, CohortConfig, neighbourhood_tokens, simulate_cohort
+from virtues_core.simulate import (
+    Cohort,
+    CohortConfig,
+    TissueConfig,
+    neighbourhood_tokens,
+    simulate_cells,
+    simulate_cohort,
+)
 
 PLANTED = {"RS": "immune_hub", "NRS": "suppressive_niche"}
 
@@ -45,8 +52,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--patients", type=int, default=100)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--effect", type=float, default=0.0)
-    parser.add_argument("--outcome", choices=("balance", "hub"), default="balance")
+    parser.add_argument("--ratio", type=float, default=1.0)
     parser.add_argument("--step", type=float, default=0.25)
     parser.add_argument("--most-cells", type=int, default=5000)
     parser.add_argument("--permutations", type=int, default=99)
@@ -62,29 +68,40 @@ def main() -> None:
     text = summed(options, rows)
     print(text)
     if options.write:
-        shown = f"python benchmarks/biomarkers_null.py --effect {options.effect:g}"
-        write_section("signatures where nothing is planted", shown, text)
+        shown = f"python benchmarks/biomarkers_null.py --ratio {options.ratio:g}"
+        write_section(f"signatures, {options.ratio:g} times as much planted", shown, text)
 
 
-def cells_of(cohort: Cohort) -> Cells:
-    """All cells of a cohort, with the numbers of their patients."""
-    place = {name: n for n, name in enumerate(cohort.patients["patient_id"])}
+def cells_of(cohort: Cohort, ratio: float) -> Cells:
+    """All cells of a cohort, one tissue a patient, with the numbers of their patients."""
+    side = (cohort.config.size_px, cohort.config.size_px)
     tokens, niches, codes = [], [], []
-    pairs = zip(cohort.tissues["tissue_id"], cohort.tissues["patient_id"], strict=True)
-    for n, (tissue, patient) in enumerate(pairs):
-        cells = cohort.cells(tissue)
+    for n, (tissue, outcome) in enumerate(
+        zip(cohort.tissues["tissue_id"], cohort.patients["response"], strict=True)
+    ):
+        if ratio == 1:
+            cells = cohort.cells(tissue)
+        else:
+            cells = simulate_cells(
+                shape=side,
+                seed=(cohort.config.seed, n),
+                config=planted(cohort, tissue, n, ratio if outcome else 1 / ratio),
+            )
         tokens.append(neighbourhood_tokens(cells, seed=n))
         niches.append(cells.cells["niche"].to_numpy(str))
-        codes.append(np.full(len(cells.cells), place[patient]))
+        codes.append(np.full(len(cells.cells), n))
     return Cells(*(np.concatenate(parts) for parts in (tokens, niches, codes)))
 
 
-def outcome_of(cohort: Cohort, options: argparse.Namespace, seed: int) -> np.ndarray:
-    if options.outcome == "balance":
-        return cohort.patients["response"].to_numpy()
-    odds = options.effect * cohort.truth["hub_burden"].to_numpy()
-    drawn = np.random.default_rng([seed, 99]).random(len(odds))
-    return (drawn < 1 / (1 + np.exp(-odds))).astype(int)
+def planted(cohort: Cohort, tissue: str, patient: int, ratio: float) -> TissueConfig:
+    """A tissue with more hubs and fewer suppressive niches, or the other way round."""
+    drawn = np.random.default_rng([cohort.config.seed, 98, patient]).lognormal(0, 0.5, 2)
+    hubs, niches = 0.03 * np.sqrt(ratio) ** np.array([1, -1]) * drawn
+    return replace(
+        cohort.tissue_config(tissue),
+        hub_fraction=min(hubs, 0.3),
+        suppressive_fraction=min(niches, 0.3),
+    )
 
 
 def one(options: argparse.Namespace, seed: int) -> dict[str, float]:
@@ -94,12 +111,12 @@ def one(options: argparse.Namespace, seed: int) -> dict[str, float]:
             patients=options.patients,
             tissues_per_patient=1,
             size_px=options.size,
-            effect=options.effect,
+            effect=0.0,
             seed=seed,
         )
     )
-    cells = cells_of(cohort)
-    outcome = outcome_of(cohort, options, seed)
+    cells = cells_of(cohort, options.ratio)
+    outcome = cohort.patients["response"].to_numpy()
     resolutions = np.arange(4.0, 5.0 + 1e-9, options.step)
     labels, sampled = partitions(
         lambda rows: cells.tokens[rows],
@@ -117,7 +134,7 @@ def one(options: argparse.Namespace, seed: int) -> dict[str, float]:
         null = permuted(clusters.proportions, outcome, parts, few,
                         permutations=options.permutations, seed=seed)  # fmt: skip
         found["p"] = permutation_p(nested, null.nested)
-    if options.effect:
+    if options.ratio != 1:
         found |= recovered(cells, clusters, {"RS": chosen.response, "NRS": chosen.non_response})
     return found
 
@@ -140,7 +157,7 @@ def recovered(
 def summed(options: argparse.Namespace, rows: list[dict[str, float]]) -> str:
     lines = [
         f"{len(rows)} cohorts of {options.patients} patients ({options.size} x {options.size} µm "
-        f"each), effect {options.effect:g} (outcome by {options.outcome}), clusters at resolutions "
+        f"each), {options.ratio:g} times as much planted, clusters at resolutions "
         f"4 to 5 by {options.step:g} from {options.most_cells:,} cells, {options.permutations} "
         "permutations.",
         "",

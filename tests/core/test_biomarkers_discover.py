@@ -157,7 +157,7 @@ def test_where_nothing_is_planted_the_nested_estimate_finds_nothing():
         tokens, _, codes = tokens_of([cohort.cells(name) for name in cohort.tissues["tissue_id"]])
         outcome = cohort.patients["response"].to_numpy()
         clusters = clustered(tokens, codes, 50, most=1500)
-        parts = nested_splits(outcome, 4, 3, 3, seed)
+        parts = nested_splits(outcome, 4, 2, 3, seed)
         both = PaperSplits(splits(outcome, 4, 10, seed), splits(outcome, 4, 5, seed))
         nested.append(nested_aurocs(clusters.proportions, outcome, parts).auroc)
         scores = paper_estimate(ranks(clusters.proportions), outcome, both)[2]
@@ -317,12 +317,13 @@ def test_cell_types_that_are_not_there_are_refused(files):
         discover(files.joined(RESPONSE), dataclasses.replace(FAST, b=("plasmocyte",)))
 
 
-def test_the_command_leaves_a_folder_that_can_be_carried_over(files, tmp_path):
+def test_the_command_leaves_a_folder_that_can_be_carried_over(tmp_path):
     out = tmp_path / "out"
+    files = write_cohort(tmp_path / "few", patients=16, seed=0, size_px=128)
     told = CliRunner().invoke(app, [
         "biomarkers", "discover", str(files.cells), "--clinical", str(files.clinical),
         "--patient", "patient_id", "--outcome", "response", "--out", str(out),
-        "--resolution-step", "0.5", "--most-cells", "2500", "--permutations", "19",
+        "--resolution-step", "1", "--most-cells", "1500", "--permutations", "19", "--folds", "2",
         "--nested-repeats", "1", "--each", "1", "--forests",
     ])  # fmt: skip
     assert told.exit_code == 0, told.output

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind, ttest_rel
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
+from virtues_core.cohort.biomarkers.compare import corrected_p, independent_p
 from virtues_core.cohort.biomarkers.nested import least_patients
 from virtues_core.cohort.biomarkers.prediction import (
     check_outcome,
@@ -128,6 +130,21 @@ def test_the_best_of_either_direction_are_chosen():
     assert chosen.response == (2, 1)
     assert chosen.non_response == (0, 5)
     assert choose(np.ones(6), values, outcome, each=1).all == (1, 0)
+
+
+def test_aurocs_are_compared_as_scipy_does_and_corrected_for_shared_patients():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0.7, 0.1, 40), rng.normal(0.65, 0.1, 40)
+    expected = ttest_ind(first, second, alternative="greater").pvalue
+    assert independent_p(first, second) == pytest.approx(expected)
+    held_out = splits(np.arange(40) % 2, 4, 10)
+    assert corrected_p(first, second, held_out) > ttest_rel(
+        first, second, alternative="greater"
+    ).pvalue  # fmt: skip
+    assert corrected_p(second, first, held_out) > 0.5
+    same = np.full(40, 0.7)
+    assert np.isnan(independent_p(same, same + 1e-12))
+    assert np.isnan(corrected_p(same, same - 0.1, held_out))
 
 
 def test_as_few_patients_as_nested_splits_take():

@@ -5,6 +5,9 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.biomarkers.prediction import Array
 
+LEAST_SPREAD = 1e-9
+"""Below it AUROCs differ by rounding alone."""
+
 
 def independent_p(first: Array, second: Array) -> float:
     """Test as the paper does: a one-sided t-test of two independent samples of AUROCs.
@@ -27,11 +30,12 @@ def independent_p(first: Array, second: Array) -> float:
     >>> independent_p(np.array([0.7, 0.8, 0.9]), np.array([0.7, 0.8, 0.9]))
     0.5
     """
-    from scipy.stats import ttest_ind
+    from scipy.stats import ttest_ind_from_stats
 
-    if not (first.std() or second.std()):
+    told = [(own.mean(), own.std(ddof=1), len(own)) for own in (first, second)]
+    if len(first) < 2 or max(spread for _, spread, _ in told) < LEAST_SPREAD:
         return float("nan")
-    return float(ttest_ind(first, second, alternative="greater").pvalue)
+    return float(ttest_ind_from_stats(*told[0], *told[1], alternative="greater").pvalue)
 
 
 def corrected_p(first: Array, second: Array, held_out: NDArray[np.bool_]) -> float:
@@ -65,7 +69,7 @@ def corrected_p(first: Array, second: Array, held_out: NDArray[np.bool_]) -> flo
 
     differences = first - second
     variance = differences.var(ddof=1)
-    if variance < 1e-20:
+    if variance < LEAST_SPREAD**2:
         return float("nan")
     share = held_out.mean()
     scale = 1 / len(differences) + share / (1 - share)
