@@ -122,6 +122,8 @@ def test_its_tokens_are_those_of_embed(cohort: Path, tmp_path: Path) -> None:
     assert "0 tissues added, 2 there already" in call("db", "build", out, "--out", tables.path)
     found = tables.search(database.tokens("r0"), 1)
     assert found.distances[0] < 1e-4
+    with pytest.raises(CheckpointError, match="say where it is now with --checkpoint"):
+        call("db", "query", tables.path, cohort / "images/r1.ome.tiff")
 
 
 def test_a_query_by_an_image_equals_brute_force(cohort: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from virtues_core.errors import InputError, VirtuesError
+from virtues_core.errors import CheckpointError, InputError, VirtuesError
 
 if TYPE_CHECKING:
     from virtues_core.cohort.patients import CellTables
@@ -28,6 +28,28 @@ CellTypes = Annotated[
         "embed` (a file or a folder). A spora data set may have its own.",
     ),
 ]
+
+
+def checkpoint_of(database: "TissueDatabase", name: str, device: str) -> "Checkpoint":
+    """Open a checkpoint that was named, or else the one that made the database.
+
+    Raises
+    ------
+    CheckpointError
+        It cannot be opened.
+    """
+    from virtues_core.cli._options import open_checkpoint
+
+    try:
+        return open_checkpoint(name or database.settings.checkpoint, device)
+    except CheckpointError as error:
+        if name:
+            raise
+        message = (
+            f"{error} It made the database {database.path.name!r}: say where it is now with "
+            "--checkpoint."
+        )
+        raise CheckpointError(message) from error
 
 
 def images_in(paths: Sequence[Path]) -> "tuple[Listed, ...]":

@@ -13,6 +13,7 @@ from virtues_core.cli._db_evaluate import DatabaseFile, evaluate
 from virtues_core.cli._db_tissues import (
     CellTypes,
     ClinicalTable,
+    checkpoint_of,
     images_in,
     is_table,
     known_of,
@@ -115,7 +116,7 @@ def add(
     batch_size: TilesAtOnce = 8,
 ) -> None:
     """Add tissues to a database."""
-    from virtues_core.cli._options import expand, open_checkpoint
+    from virtues_core.cli._options import expand
     from virtues_core.cohort.retrieval import TissueDatabase
 
     database = TissueDatabase.open(path)
@@ -124,7 +125,7 @@ def add(
         store_tables(database, tables_in(paths), known)
         return
     listed = images_in(paths)
-    model = open_checkpoint(checkpoint or database.settings.checkpoint, device)
+    model = checkpoint_of(database, checkpoint, device)
     store_images(database, listed, model, known, panel, batch_size)
 
 
@@ -215,7 +216,6 @@ def _of_image(
     batch_size: int,
 ) -> tuple[Any, str, tuple[str, ...]]:
     """Compute the tokens of an image, say whose it is, and which tissue where it is stored."""
-    from virtues_core.cli._options import open_checkpoint
     from virtues_core.cohort.retrieval import niche_tokens
     from virtues_core.infer import checkpoint_signature
     from virtues_core.markers import Panel
@@ -223,9 +223,8 @@ def _of_image(
     from virtues_core.read.spora import SporaDataset, claims, tissues_by_name
 
     tissue = read_image(path, image)
-    name = checkpoint or database.settings.checkpoint
-    model = open_checkpoint(name, device)
-    database.check_checkpoint(checkpoint_signature(model), name)
+    model = checkpoint_of(database, checkpoint, device)
+    database.check_checkpoint(checkpoint_signature(model), checkpoint)
     channels = None if panel is None else Panel.from_csv(panel)
     tokens = niche_tokens(tissue, channels, model, database.settings, batch_size=batch_size)
     spora = path.is_dir() and claims(path)
