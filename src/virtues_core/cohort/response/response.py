@@ -188,12 +188,12 @@ class _Cells:
 
     @classmethod
     def of(cls, joined: PatientCells, config: ResponseConfig, timepoint: str) -> "_Cells":
-        told = times_of_cells(joined, timepoint)
+        number, names = times_of_cells(joined, timepoint)
         codes = np.asarray(joined.codes)
-        times = in_order(np.unique(told[(told != "") & (codes >= 0)]).tolist(), config.timepoints)
-        number = np.full(len(told), -1)
-        for t, name in enumerate(times):
-            number[told == name] = t
+        there = np.unique(number[(number >= 0) & (codes >= 0)])
+        times = in_order([names[i] for i in there], config.timepoints)
+        place = np.array([times.index(name) if name in times else -1 for name in names] + [-1])
+        number = place[number]
         used = np.flatnonzero((codes >= 0) & (number >= 0))
         key = codes[used].astype(np.int64) * len(times) + number[used]
         order = np.argsort(key, kind="stable")

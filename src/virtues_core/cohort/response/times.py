@@ -65,8 +65,10 @@ def _place(name: str) -> tuple[float, list[tuple[float, str]]]:
     return stage, [(float(p), "") if p[0].isdigit() else (-1.0, p) for p in parts]
 
 
-def times_of_cells(joined: "PatientCells", column: str = "") -> NDArray[np.str_]:
-    """Say of each cell when it was taken: (N,) text, empty where that is not known.
+def times_of_cells(
+    joined: "PatientCells", column: str = ""
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Say of each cell when it was taken.
 
     Parameters
     ----------
@@ -75,22 +77,32 @@ def times_of_cells(joined: "PatientCells", column: str = "") -> NDArray[np.str_]
     column
         Of the tables of tokens; empty where the clinical table says it of each tissue.
 
+    Returns
+    -------
+    numbers
+        (N,) which of the names; -1 where that is not known.
+    names
+        Of the times, sorted.
+
     Raises
     ------
     InputError
         Neither says it.
     """
     cells = joined.cells.cells
-    if column:
-        if column not in cells:
-            message = (
-                f"expected a column {column!r} of time points in the tables of tokens or in the "
-                "clinical table, found none. Name the column, and with --tissue that of tissues "
-                "where the clinical table has one row a tissue."
-            )
-            raise InputError(message)
-        found = cells[column].astype(object)
-    else:
-        taken = joined.clinical.timepoints()
-        found = cells["tissue_id"].astype(str).map(taken).astype(object)
-    return np.asarray(found.where(found.notna(), "").astype(str).str.strip().to_numpy(str))
+    if column and column not in cells:
+        message = (
+            f"expected a column {column!r} of time points in the tables of tokens or in the "
+            "clinical table, found none. Name the column, and with --tissue that of tissues where "
+            "the clinical table has one row a tissue."
+        )
+        raise InputError(message)
+    kinds = cells[column or "tissue_id"].astype("category").cat
+    told = [str(value).strip() for value in kinds.categories]
+    if not column:
+        taken = joined.clinical.timepoints().str.strip()
+        told = [str(taken.get(tissue, "")) for tissue in told]
+    names = sorted(set(told) - {""})
+    number = {name: i for i, name in enumerate(names)}
+    place = np.array([number.get(name, -1) for name in told] + [-1])
+    return place[kinds.codes.to_numpy()], tuple(names)
