@@ -273,3 +273,16 @@ def test_a_tissue_of_two_patients_is_refused(cells: CellTables, tmp_path: Path) 
     text = "id,s\nP0-0,P0-0-A\nP0-1,P1-1-A\n"
     with pytest.raises(InputError, match=r"1 tissue \(P1-1-A: P0-1 and P1-1\)"):
         join(cells, clinic(tmp_path, text, Columns("id", tissue="s")))
+
+
+def test_patients_of_cells_by_the_column_that_is_named(tmp_path: Path) -> None:
+    for seed in range(2):
+        own = table(60, seed, patients=3)
+        if seed:
+            own.obs["case"] = own.obs["patient_id"].str.replace("P1-", "C")
+        write_table(own, tmp_path / f"t{seed}.h5ad")
+    found = join(
+        open_cells([tmp_path]), clinic(tmp_path, "case\nC0\nP0-1\nP1-2\n", Columns("case"))
+    )
+    assert found.patient_rows()["tissues"].to_dict() == {0: "P1-0-A", 1: "P0-1-A"}
+    assert "1 patient with clinical data and without images: P1-2." in found.notes

@@ -51,7 +51,8 @@ class PatientCells:
 def join(cells: CellTables, clinical: Clinical) -> PatientCells:
     """Find whose cells they are.
 
-    A clinical table that names tissues says so; else the tables' own ``patient_id`` does.
+    A clinical table that names tissues says so; else the tables' own column of that name (as
+    ``columns.patient``) does, or their ``patient_id``.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def join(cells: CellTables, clinical: Clinical) -> PatientCells:
 
 def _owners(cells: CellTables, clinical: Clinical) -> tuple[list[str], list[str]]:
     """Give all tissues and the patient of each; "" where nobody says."""
-    pairs = cells.cells[["tissue_id", "patient_id"]].drop_duplicates().astype(str)
+    pairs = _own_pairs(cells, clinical.columns.patient)
     tissues = [str(name) for name in cells.cells["tissue_id"].cat.categories]
     told = pairs[pairs["patient_id"] != ""].groupby("tissue_id")["patient_id"].agg(set)
     own: dict[str, set[str]] = {str(tissue): set(names) for tissue, names in told.items()}
@@ -112,6 +113,20 @@ def _owners(cells: CellTables, clinical: Clinical) -> tuple[list[str], list[str]
     if clinical.tissues is not None:
         own = {tissue: own[tissue] for tissue in set(tissues) & set(clinical.tissues.index)}
     return tissues, [next(iter(own.get(tissue, {""}))) for tissue in tissues]
+
+
+def _own_pairs(cells: CellTables, column: str) -> "pd.DataFrame":
+    """Give the pairs of tissue and patient that the tables themselves name."""
+    import pandas as pd
+
+    pairs = cells.cells[["tissue_id", "patient_id"]].drop_duplicates().astype(str)
+    if column == "patient_id":
+        return pairs
+    named = [own for file in cells.files if (own := file.patients_by(column)) is not None]
+    if not named:
+        return pairs
+    found = pd.concat(named, ignore_index=True)
+    return pd.concat([pairs[~pairs["tissue_id"].isin(set(found["tissue_id"]))], found])
 
 
 def _told(

@@ -87,6 +87,34 @@ class TokenFile:
             raise InputError(message)
         return log_intensities(found, self.var, markers) if of == "intensities" else found
 
+    def patients_by(self, column: str) -> "pd.DataFrame | None":
+        """Read who a column of ``obs`` says each tissue is of; None where there is no such column.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Pairs of ``tissue_id`` and ``patient_id``, each once, text.
+
+        Raises
+        ------
+        ReadError
+            The file is gone or broken.
+        """
+        import pandas as pd
+        from anndata.io import read_elem
+
+        with _opened(self.path) as group:
+            obs = group["obs"]
+            if column not in list(obs.attrs["column-order"]):
+                return None
+            pairs = pd.DataFrame(
+                {
+                    "tissue_id": names(read_elem(obs["tissue_id"])),
+                    "patient_id": names(read_elem(obs[column])),
+                }
+            )
+        return pairs.drop_duplicates().astype(str)
+
 
 def open_token_file(
     path: Path, level: RowLevel, columns: Sequence[str]
