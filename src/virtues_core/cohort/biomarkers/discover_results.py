@@ -249,8 +249,9 @@ def _memberships(found: Discovery) -> dict[str, Any]:
     for place, own in reversed(list(enumerate(members.values()))):
         first[own] = place
     named = pd.Categorical.from_codes(first, pd.Index(list(members), dtype=object))
+    small = np.int16 if clusters.labels.max() < 2**15 else np.int32
     by_resolution = {
-        f"leiden_{resolution:.4g}": clusters.labels[:, column]
+        f"leiden_{resolution:.4g}": clusters.labels[:, column].astype(small)
         for column, resolution in enumerate(clusters.resolutions)
     }
     return members | {"signature": named} | by_resolution
