@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from virtues_core.cohort.patients import Columns, join, open_cells, read_clinical
 from virtues_core.cohort.patients.clinical_file import read_text
+from virtues_core.cohort.patients.token_file import NUMBER, several
 from virtues_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class OpenedCells:
     def summary(self) -> str:
         """How many cells of how many tissues."""
         tissues = self.tables.cells["tissue_id"].nunique()
-        return f"{len(self.tables):,} {self.tables.level}s of {tissues:,} tissues"
+        return f"{len(self.tables):,} {several(self.tables.level)} of {tissues:,} tissues"
 
 
 def read_columns(path: Path) -> ClinicalFile:
@@ -56,20 +57,20 @@ def read_columns(path: Path) -> ClinicalFile:
 
 
 def open_tables(paths: Sequence[Path]) -> OpenedCells:
-    """Open tables of tokens of cells, or of niches. Takes long where there are many.
+    """Open tables of tokens, of cells or of another level. Takes long where there are many.
 
     Raises
     ------
     VirtuesError
         As `open_cells`.
     """
-    try:
-        return OpenedCells(tuple(paths), open_cells(list(paths)))
-    except InputError as error:
+    refused: list[InputError] = []
+    for level in NUMBER:
         try:
-            return OpenedCells(tuple(paths), open_cells(list(paths), level="niche"))
-        except InputError:
-            raise error from None
+            return OpenedCells(tuple(paths), open_cells(list(paths), level=level))
+        except InputError as error:
+            refused.append(error)
+    raise refused[0]
 
 
 def count(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virtues_core.cohort.patients import Columns
+from virtues_core.cohort.patients.token_file import several
 from virtues_core.errors import InputError
 from virtues_core.jobs import Job, submit
 
@@ -98,7 +99,7 @@ _USUAL: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """How columns are usually called, the surest first."""
 LEVEL = "level"
-"""Option of commands that take tables of niches, too."""
+"""Option of commands that take tables of more than cells."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +134,7 @@ class CohortIntent:
     discovery: Path | None = None
     """Results of a biomarker discovery, where the analysis takes them."""
     level: str = "cell"
-    """What the tables' rows are: "cell" or "niche"."""
+    """What the tables' rows are: "cell", "niche" or "patch"."""
 
 
 def form_of(analysis: Analysis) -> Form:
@@ -210,7 +211,9 @@ def check_needs(intent: CohortIntent) -> None:
         message = f"{title} needs the results of a biomarker discovery; open their folder"
         raise InputError(message)
     if intent.level != "cell" and LEVEL not in intent.form.options:
-        message = f"{title} needs tables of cells, found {intent.level}s; add tables of cells"
+        message = (
+            f"{title} needs tables of cells, found {several(intent.level)}; add tables of cells"
+        )
         raise InputError(message)
 
 

@@ -12,7 +12,7 @@ from napari_virtues._reader import opening_layers
 from napari_virtues.cells_intent import LIT
 from napari_virtues.cells_layers import new_mask_layer, new_niches_layer, painted, type_colormap
 from napari_virtues.layers import placement
-from napari_virtues.lit_cells import NICHE, PLACES, Kinds, Lit, read_lit
+from napari_virtues.lit_cells import PLACES, SQUARES, Kinds, Lit, read_lit
 from napari_virtues.space_cells import SELECTION_COLOR, color_of
 from napari_virtues.state import LINK, ChannelLink
 from napari_virtues.tissue_places import find_image, find_mask, kept_folders
@@ -82,52 +82,66 @@ def open_tissue(
         return OpenedTissue(tissue_id, image, panel, tuple(layers))
     cells = read_lit(lit, tissue_id)
     try:
-        mask = _mask(image, lit, cells, tissue_id, folders)
+        labels = _labels(image, lit, cells, tissue_id, folders)
     except VirtuesError as error:
         return OpenedTissue(tissue_id, image, panel, tuple(layers), str(error))
-    labels = np.asarray(mask.data)
+    cells[lit.number] += lit.number in SQUARES  # labels are from 1
     shown = cells[cells["color"] > 0]
-    ids = shown[lit.number].to_numpy(np.int64) + (lit.number == NICHE)
+    ids = shown[lit.number].to_numpy(np.int64)
     picture = np.zeros(labels.shape, np.uint8)
     if len(shown):
         picture = painted(labels, ids, shown["color"].to_numpy())
     absent = int((~np.isin(ids, np.unique(labels))).sum())
     told = f"{absent:,} of the lit cells: not in the mask; is it another mask?" * bool(absent)
-    layers += [mask, _lit_layer(image, lit, picture)]
+    if lit.number != "patch_id":  # so many outlines would hide the tissue
+        layers.append(_mask_layer(image, lit, labels, cells))
+    layers.append(_lit_layer(image, lit, picture))
     return OpenedTissue(tissue_id, image, panel, tuple(layers), told)
 
 
-def _mask(
+def _labels(
     image: MultiplexImage,
     lit: Lit,
     cells: "pd.DataFrame",
     tissue_id: str,
     folders: tuple[Path, ...],
+) -> NDArray[np.int32]:
+    """Read the mask of the cells, or draw niches or patches as squares: (Y, X)."""
+    if lit.number in SQUARES:
+        return _squares(image, cells, lit.number)
+    return find_mask(tissue_id, image, folders)
+
+
+def _mask_layer(
+    image: MultiplexImage, lit: Lit, labels: NDArray[np.int32], cells: "pd.DataFrame"
 ) -> "Labels":
-    """Make the layer of the cells, or of niches as squares; what is known of each is with it."""
-    if lit.number == NICHE:
-        layer = new_niches_layer(image, _squares(image, cells))
-    else:
-        labels = find_mask(tissue_id, image, folders)
-        layer = new_mask_layer(image, labels, f"cells · {tissue_id}")
+    """Make the layer that tells of each cell, or niche, what is known of it."""
+    layer = (new_niches_layer if lit.number in SQUARES else new_mask_layer)(image, labels)
     layer.visible = False
     known = cells.drop(columns=["color", *(name for name in PLACES if name in cells)])
-    known[lit.number] += lit.number == NICHE
     layer.features = known.rename(columns={lit.number: "index"})
     return layer
 
 
-def _squares(image: MultiplexImage, niches: "pd.DataFrame") -> NDArray[np.int32]:
-    """Draw niches around their centres, as squares of their labels: (Y, X)."""
-    if not set(PLACES) <= set(niches):
+def _squares(image: MultiplexImage, rows: "pd.DataFrame", number: str) -> NDArray[np.int32]:
+    """Draw niches, or patches, around their centres, as squares of their labels: (Y, X)."""
+    if not set(PLACES) <= set(rows):
         message = "the results do not say where niches lie; run the analysis again"
         raise InputError(message)
-    size = image.pixel_size_um or (1.0, 1.0)
+    size = np.asarray(image.pixel_size_um or (1.0, 1.0))
+    centres = rows[["y_um", "x_um"]].to_numpy(np.float64) / size
+    side = TILE_PX if number == "niche_id" else _least_step(centres)
     squares = np.zeros(image.shape[1:], np.int32)
-    for number, x, y in zip(niches[NICHE], niches["x_um"], niches["y_um"], strict=True):
-        top, left = (max(0, round(c / s - TILE_PX / 2)) for c, s in zip((y, x), size, strict=True))
-        squares[top : top + TILE_PX, left : left + TILE_PX] = number + 1
+    corners = np.maximum(0, np.round(centres - (side - 1) / 2)).astype(int)
+    for label, (y, x) in zip(rows[number] + 1, corners, strict=True):
+        squares[y : y + side, x : x + side] = label
     return squares
+
+
+def _least_step(centres: NDArray[np.float64]) -> int:
+    """Return how far apart the nearest two of a grid of places (N, 2) are."""
+    steps = np.concatenate([np.diff(np.unique(np.round(column))) for column in centres.T])
+    return int(steps.min()) if len(steps) else 1
 
 
 def _lit_layer(image: MultiplexImage, lit: Lit, picture: NDArray[np.uint8]) -> "Labels":

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_virtues.linked_drawing import text_of, texts_of
+from virtues_core.cohort.patients.token_file import several
 from virtues_core.errors import InputError, ReadError
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from virtues_core.cohort.patients.results import Results
 
 PATIENT, TISSUE = "patient_id", "tissue_id"
-CELL, NICHE = "cell_id", "niche_id"
+CELL = "cell_id"
+SQUARES = ("niche_id", "patch_id")
+"""Columns that number squares of tissue, from 0."""
 TISSUES = "tissues"
 """Column of ``patients.csv``: the patient's tissues, with ``;`` between them."""
 PLACES = ("x_um", "y_um")
@@ -90,12 +93,17 @@ class Lit:
     kinds: Kinds = Kinds()
     """How they are coloured."""
     number: str = CELL
-    """Column of ``cells.parquet`` that numbers the rows: cells or niches."""
+    """Column of ``cells.parquet`` that numbers the rows: cells, niches or patches."""
 
     @property
     def cells(self) -> int:
         """Cells that are lit in all tissues."""
         return sum(tissue.lit for tissue in self.tissues)
+
+    @property
+    def unit(self) -> str:
+        """What is lit: cells, niches or patches."""
+        return several(self.number.removesuffix("_id"))
 
     @property
     def patients(self) -> int:
@@ -155,8 +163,8 @@ def read_lit(lit: Lit, tissue_id: str) -> "pd.DataFrame":
     Returns
     -------
     pandas.DataFrame
-        ``cell_id`` or ``niche_id``, ``patient_id``, the columns that colour it, ``x_um`` and
-        ``y_um`` where they are known, and ``color``: its number from 1, 0 for those not lit.
+        What numbers them (``cell_id`` or the like), ``patient_id``, the columns that colour them,
+        ``x_um`` and ``y_um`` where they are known, and ``color``, from 1; 0 for those not lit.
 
     Raises
     ------
@@ -200,9 +208,9 @@ def _columns(path: Path) -> dict[str, str]:
             "float": pa.types.is_floating(kind),
         }
         found[column.name] = next((name for name, yes in is_kind.items() if yes), str(kind))
-    if not {TISSUE, PATIENT} <= set(found) or not {CELL, NICHE} & set(found):
+    if not {TISSUE, PATIENT} <= set(found) or not {CELL, *SQUARES} & set(found):
         message = (
-            f"{path.name}: expected columns {TISSUE}, {PATIENT} and {CELL} or {NICHE}, found "
+            f"{path.name}: expected columns {TISSUE}, {PATIENT} and {CELL} or the like, found "
             f"{', '.join(found)}. The results were edited: run the analysis again."
         )
         raise ReadError(message)
@@ -216,7 +224,7 @@ def _damaged(path: Path, error: Exception) -> str:
 
 def _kind_columns(known: Mapping[str, str]) -> tuple[str, ...]:
     """Return the column that says of what kind a cell is, else all flags, else a number."""
-    own = [name for name in known if name not in {TISSUE, CELL, NICHE, PATIENT, *PLACES}]
+    own = [name for name in known if name not in {TISSUE, CELL, PATIENT, *SQUARES, *PLACES}]
     of_kind = [name for name in own if known[name] in {"text", "int"}]
     measured = [name for name in own if known[name] == "float"]
     flags = [name for name in own if known[name] == "bool"]
@@ -265,7 +273,8 @@ def _of_cells(
             seen.append(shown if known[by[0]] == "float" else shown.drop_duplicates())
     found = [LitTissue(name, *entry) for name, entry in counts.items() if entry[1]]
     found.sort(key=lambda tissue: (-tissue.lit, tissue.tissue_id))
-    number = CELL if CELL in _columns(path) else NICHE
+    there = _columns(path)
+    number = next(name for name in (CELL, *SQUARES) if name in there)
     kinds = Kinds(by, by) if len(by) > 1 else _kinds_of(by, seen)
     return Lit(title, tuple(found), path, column, values, kinds, number)
 

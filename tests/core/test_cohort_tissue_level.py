@@ -188,8 +188,7 @@ def test_patches_are_instances_too(tmp_path: Path) -> None:
     )  # fmt: skip
     assert code == 0
     results = read_results(tmp_path / "out")
-    assert results.cells is None  # which the window lights
-    assert results.tables["attention"]["patch_id"].tolist() == list(range(1, 31)) * 10
+    assert results.read_cells(["patch_id"])["patch_id"].tolist() == list(range(1, 31)) * 10
     assert load_mil(tmp_path / "out").level == "patch"
     with pytest.raises(InputError, match=r"tokens of patches in .* found tokens of cells"):
         call("predict", tmp_path / "out", cohort(tmp_path / "c")[0], "--out", tmp_path / "t.csv")
@@ -288,8 +287,8 @@ def test_fit_leaves_a_folder_with_a_report_and_a_model(fitted: Path) -> None:
     tissues = results.tables["tissues"]
     assert len(tissues) == 36
     assert tissues.groupby("patient_id")["fold"].nunique().eq(1).all()
-    assert (tissues["p_high_low"] <= tissues["p_high"]).all()
-    assert (tissues["p_high"] <= tissues["p_high_high"]).all()
+    assert (tissues["least_high"] <= tissues["p_high"]).all()
+    assert (tissues["p_high"] <= tissues["most_high"]).all()
     assert results.tables["classes"]["count"].sum() == 36
     assert len(results.patients) == 18
     cells = results.read_cells()
@@ -312,7 +311,7 @@ def test_other_patients_are_told(fitted: Path, tmp_path: Path) -> None:
     assert table["trained_on"].tolist() == [True] * 2 + [False] * 4
     assert (table["predicted"] == ["low", "high"] * 3).sum() >= 5
     np.testing.assert_allclose(table["p_high"] + table["p_low"], 1, rtol=1e-4)
-    assert (table["p_high_high"] > table["p_high_low"]).all()
+    assert (table["most_high"] > table["least_high"]).all()
     found = pd.read_parquet(weights)
     assert len(found) == 6 * 30
     assert set(found) == {"tissue_id", "cell_id", "patient_id", "x_um", "y_um", "attention"}

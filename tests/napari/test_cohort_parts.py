@@ -191,6 +191,16 @@ def test_niches_are_lit_as_squares(shown, tmp_path):
     assert (np.asarray(niches.data) == 1).all()  # the image is smaller than a niche
     assert (np.asarray(layer.data) == 1).all()
 
+    y, x = (4 + 8.0 * np.indices((12, 12))).reshape(2, -1)
+    patches = pd.DataFrame(
+        {"tissue_id": "P01-A", "patch_id": range(144), "patient_id": "P01", "x_um": x, "y_um": y,
+         "fifth": np.where(x < 48, "least", "most")}
+    )  # fmt: skip
+    patches.to_parquet(results.cells)
+    lit = lit_by(results, "patient_id", "P01")
+    *_, layer = open_tissue(shown.images, lit, "P01-A", channels=False).layers
+    np.testing.assert_array_equal(np.asarray(layer.data)[50], [1] * 48 + [2] * 48)
+
 
 def test_an_image_that_is_nowhere_and_a_folder_that_has_it(cohort, shown, tmp_path, monkeypatch):
     monkeypatch.setenv("VIRTUES_CONFIG_DIR", str(tmp_path))
@@ -227,7 +237,7 @@ def test_damaged_cells_are_told(cohort, shown, tmp_path):
     with pytest.raises(ReadError, match="run the analysis again"):
         lit_by(results, "state", "1")
     pd.DataFrame({"state": [1]}).to_parquet(results.cells)
-    with pytest.raises(ReadError, match="cell_id or niche_id, found state"):
+    with pytest.raises(ReadError, match="cell_id or the like, found state"):
         lit_by(results, "state", "1")
 
 

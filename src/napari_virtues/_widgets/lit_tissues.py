@@ -49,11 +49,12 @@ class LitTissues(QWidget):
         self.message.say("")
         with QSignalBlocker(self.list):
             self.list.clear()
-            for tissue in () if lit is None else lit.tissues[:MOST_LISTED]:
-                item = QListWidgetItem(_in_words(tissue))
-                item.setData(_TISSUE, tissue.tissue_id)
-                self.list.addItem(item)
         if lit is not None:
+            with QSignalBlocker(self.list):
+                for tissue in lit.tissues[:MOST_LISTED]:
+                    item = QListWidgetItem(_in_words(tissue, lit.unit))
+                    item.setData(_TISSUE, tissue.tissue_id)
+                    self.list.addItem(item)
             self.title.setText(lit.title.capitalize() if lit.title.islower() else lit.title)
             self.say_open(0)
             self.go(0)
@@ -73,7 +74,7 @@ class LitTissues(QWidget):
         if patients:
             parts[0] += f" of {_counted(patients, 'patient')}"
         if self.lit.path is not None:
-            parts.append(f"{self.lit.cells:,} cells lit")
+            parts.append(f"{self.lit.cells:,} {self.lit.unit} lit")
         if tissues > MOST_LISTED:
             parts.append(f"the first {MOST_LISTED} are listed")
         if count:
@@ -104,12 +105,12 @@ class LitTissues(QWidget):
         layout.addLayout(row(self.previous_button, self.next_button, self.folder_button))
 
 
-def _in_words(tissue: LitTissue) -> str:
+def _in_words(tissue: LitTissue, unit: str) -> str:
     parts = [tissue.tissue_id]
     if tissue.patient_id:
         parts.append(f"patient {tissue.patient_id}")
     if tissue.cells:
-        parts.append(f"{tissue.lit:,} of {tissue.cells:,} cells")
+        parts.append(f"{tissue.lit:,} of {tissue.cells:,} {unit}")
     return " · ".join(parts)
 
 

@@ -19,9 +19,9 @@ def results_of(found: TissueLevel, joined: PatientCells, command: str = "") -> R
     """Give what `write_results` writes of a tissue-level prediction.
 
     ``patients.csv``: outcome, predicted and probabilities (means over a patient's tissues).
-    ``cells.parquet``: of each cell or niche x_um, y_um and ``attention``, its weight in its tissue
-    by trainings that had not seen the patient, 1 on average; of patches it is the table
-    ``attention``. Tables: ``encoders``, ``runs``, ``classes``, ``tissues``.
+    ``cells.parquet``: of each cell, niche or patch x_um, y_um and ``attention``, its weight in its
+    tissue by trainings that had not seen the patient, 1 on average. Tables: ``encoders``,
+    ``runs``, ``classes``, ``tissues``.
 
     Parameters
     ----------
@@ -51,15 +51,11 @@ def results_of(found: TissueLevel, joined: PatientCells, command: str = "") -> R
             by="encoder", y_title="macro F1",
         ),
     )  # fmt: skip
-    cells = _attention(found, joined)
-    in_window = found.tissues.cells.level != "patch"
-    if not in_window:
-        tables["attention"] = cells
     return Results(
         analysis=ANALYSIS,
         summary=summary_of(found) | origin(joined, found.config, command),
         patients=_patients(found, joined, tissues),
-        cells=cells if in_window else None,
+        cells=_attention(found, joined),
         tables=tables,
         plots=plots,
         notes=found.notes,
