@@ -119,7 +119,8 @@ class ConfigFields(QWidget):
             tick.clicked.connect(lambda _: self.changed.emit())
             return tick
         line = QLineEdit()
-        line.setPlaceholderText("none" if type(None) in get_args(kind) else "")
+        nothing = {type(None), ...} & set(get_args(kind))
+        line.setPlaceholderText("none" if nothing else "")
         line.editingFinished.connect(self._on_typed)
         return line
 

@@ -57,6 +57,8 @@ class LinkedPlot:
     """Its name in `Results.tables`; ``patients`` means `Results.patients`."""
     x: str
     y: str
+    """Of steps and bars the table's columns ``lower`` and ``upper``, where it has them, are the
+    interval of y."""
     by: str = ""
     """Column that parts series, or colours; of a heat map the value. Empty for none."""
     link: str = ""
