@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import ot
+import pandas as pd
 import pytest
 from response_samples import TIMES, cohort
 from scipy.stats import mannwhitneyu
@@ -240,6 +241,20 @@ def test_few_patients_have_no_p_value(tmp_path: Path) -> None:
     assert found.comparisons[["auc", "p", "p_holm"]].isna().all(axis=None)
     assert any("fewer than two time points (P3, P5)" in note for note in found.notes)
     assert found.comparisons["median_responders"].gt(0).all()
+
+
+def test_patients_without_an_outcome_are_in_no_group(tmp_path: Path) -> None:
+    cells, clinical = cohort(tmp_path, cells=30)
+    table = pd.read_csv(clinical)
+    table.loc[table["patient"] == "P2", "responded"] = None
+    table.to_csv(clinical, index=False)
+    found = response(join(open_cells([cells]), read_clinical(clinical, COLUMNS)), CONFIG)
+    assert found.distances.set_index("patient_id")["group"].value_counts().to_dict() == {
+        "responders": 6, "non-responders": 5, "": 1,
+    }  # fmt: skip
+    assert set(found.barycentres["group"]) == {"responders", "non-responders"}
+    assert found.comparisons["non_responders"].tolist() == [5, 5]
+    assert any("in no group: 1 patient without an outcome (P2)" in note for note in found.notes)
 
 
 def test_what_a_response_refuses(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _probabilities(results: Results) -> Figure:
         for place, name in enumerate(names):
             own = table[table["label"].astype(str) == name].sort_values(f"p_{last}")
             x = place + np.linspace(-0.35, 0.35, len(own)) if len(own) > 1 else [place]
-            axes.vlines(x, own[f"p_{last}_low"], own[f"p_{last}_high"], color=MUTED, linewidth=1)
+            axes.vlines(x, own[f"least_{last}"], own[f"most_{last}"], color=MUTED, linewidth=1)
             axes.plot(x, own[f"p_{last}"], "o", color=color(place), markersize=4)
         axes.set_xticks(range(len(names)), [short(name) for name in names])
         axes.set(ylim=(-0.02, 1.02), ylabel=f"probability of {short(last)}")

@@ -23,8 +23,8 @@ class Prediction:
 
     tissues: "pd.DataFrame"
     """A row a tissue: tissue_id, patient_id, instances, predicted; of each class ``p_<class>``,
-    mean over the runs, and ``p_<class>_low``, ``p_<class>_high``, the least and the most that a run
-    says; ``trained_on``, whether its patient was."""
+    mean over the runs, ``least_<class>`` and ``most_<class>``, what a run says at the least and at
+    the most; ``trained_on``, whether its patient was."""
     attention: NDArray[np.float32]
     """(N,) weight of each row of the tables, mean over heads and runs, 1 on average over its
     tissue."""
@@ -98,6 +98,6 @@ def by_class(probabilities: NDArray[np.float32], classes: tuple[str, ...]) -> di
     row: dict[str, Any] = {"predicted": classes[int(mean.argmax())]}
     for k, name in enumerate(classes):
         row[f"p_{name}"] = float(mean[k])
-        row[f"p_{name}_low"] = float(probabilities[:, k].min())
-        row[f"p_{name}_high"] = float(probabilities[:, k].max())
+        row[f"least_{name}"] = float(probabilities[:, k].min())
+        row[f"most_{name}"] = float(probabilities[:, k].max())
     return row
