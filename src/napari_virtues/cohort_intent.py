@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from virtues_core.cohort.patients import Columns
+from virtues_core.cohort.patients.results import check_out
 from virtues_core.cohort.patients.token_file import several
 from virtues_core.errors import InputError
 from virtues_core.jobs import Job, submit
@@ -259,8 +260,9 @@ def start_analysis(intent: CohortIntent) -> Job:
     Raises
     ------
     VirtuesError
-        The job cannot be started; the text says why.
+        The job cannot be started, or its folder holds something else; the text says why.
     """
+    check_out(intent.out)
     return submit(cohort_argv(intent), device=intent.analysis.device)
 
 

@@ -138,6 +138,11 @@ def test_what_is_missing_is_said_before_anything_runs(dock, cohort, qtbot):
     dock.out_line.setText("")
     press(qtbot, dock.run_button)
     assert "no folder" in dock.message.text()
+    dock.out_line.setText(str(cohort.images))
+    press(qtbot, dock.run_button)
+    rest(dock, qtbot)
+    assert "with something else in it" in dock.message.text()
+    assert dock.page_buttons.checkedId() == NEW
     assert dock.job is None
 
 
