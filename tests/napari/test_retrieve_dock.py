@@ -154,7 +154,7 @@ def test_a_tissue_of_the_database_finds_those_of_other_patients(opened, qtbot, d
 
 
 def test_the_active_image_is_searched_for_and_a_match_opens_by_a_click(
-    opened, qtbot, database, folder
+    opened, qtbot, database, folder, tmp_path
 ):
     dock = opened
     image = read_image(folder / "t2.ome.tiff")
@@ -177,13 +177,15 @@ def test_the_active_image_is_searched_for_and_a_match_opens_by_a_click(
     assert all(layer.name.endswith(f" · {name}") for layer in dock.viewer.layers if layer.visible)
     assert dock.state.active.image.name == name
     count = len(dock.viewer.layers)
-    dock.open_tissue(name)  # it is open
+    dock.open_tissue(dock.result.matches[1].tissue_id)
     ended(dock, qtbot)
-    assert len(dock.viewer.layers) == count
-
-
-def test_an_image_that_the_database_does_not_know(opened, qtbot, folder, tmp_path):
-    dock = opened
+    assert len(dock.viewer.layers) == 2 * count
+    dock.open_tissue(name)  # it is open, and hidden
+    ended(dock, qtbot)
+    assert len(dock.viewer.layers) == 2 * count
+    links = [link_of(layer) for layer in dock.viewer.layers if layer.visible]
+    assert len(links) == count
+    assert {link.image.name for link in links} == {name}
     path = tmp_path / "new.ome.tiff"
     path.write_bytes((folder / "t1.ome.tiff").read_bytes())
     dock.state.add(read_image(path))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from qtpy.QtGui import QImage
 
@@ -28,6 +29,7 @@ from napari_virtues.state import link_of
 from napari_virtues.tissue_places import find_image, keep_folder, kept_folders
 from virtues_core.errors import InputError, VirtuesError
 from virtues_core.image import MultiplexImage
+from virtues_core.markers import Panel
 from virtues_core.read import read_image
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class RetrieveDock(RetrieveForm):
         """The last one."""
         self._result_of: RetrieveJob | None = None
         self._opened: dict[str, MultiplexImage] = {}
+        self._hidden: WeakSet[Layer] = WeakSet()
         self._turns = Turns(self)
         self.open_button.clicked.connect(self._pick_database)
         self.folder_button.clicked.connect(self._pick_folder)
@@ -171,7 +174,10 @@ class RetrieveDock(RetrieveForm):
             link = link_of(layer)
             if link is not None and link.image is not found.image and layer.visible:
                 layer.visible = False
+                self._hidden.add(layer)
                 yield
+        opened = self.state.add(found.image, found.panel)
+        yield
         units = next((x.units for x in self.viewer.layers if x.ndim == 2), None)
         for layer in found.layers:
             if units is not None:
@@ -179,11 +185,11 @@ class RetrieveDock(RetrieveForm):
             yield from self._turns.in_two(partial(self.viewer.layers.append, layer))
         for layer in list(self.viewer.layers):
             link = link_of(layer)
-            if link is not None and link.image is found.image and not layer.visible:
+            ours = layer in self._hidden or layer in found.layers
+            if ours and link is not None and link.image is found.image:
+                self._hidden.discard(layer)
                 yield from self._turns.in_two(partial(show, layer))
-        opened = self.state.find(found.image)
-        if opened is not None:
-            self.state.active = opened
+        self.state.active = opened
         yield
         self.viewer.reset_view()
         yield
@@ -223,8 +229,10 @@ class _Found:
 
     tissue_id: str
     image: MultiplexImage
-    layers: "tuple[Layer, ...]"
-    """No layer where it is open."""
+    panel: Panel | None = None
+    """None where it is open."""
+    layers: "tuple[Layer, ...]" = ()
+    """Hidden; none where it is open."""
 
 
 def _open(tissue_id: str, source: str, name: str, known: MultiplexImage | None) -> _Found:
@@ -232,7 +240,7 @@ def _open(tissue_id: str, source: str, name: str, known: MultiplexImage | None) 
     from napari.layers import Layer
 
     if known is not None:
-        return _Found(tissue_id, known, ())
+        return _Found(tissue_id, known)
     if source and Path(source).exists():
         image = read_image(Path(source), name or None)
     else:
@@ -240,4 +248,5 @@ def _open(tissue_id: str, source: str, name: str, known: MultiplexImage | None) 
     layers = [Layer.create(*described) for described in opening_layers(image)]
     for layer in layers:
         layer.name = f"{layer.name} · {tissue_id}"
-    return _Found(tissue_id, image, tuple(layers))
+        layer.visible = False  # each is shown in a turn of its own
+    return _Found(tissue_id, image, Panel.from_names(image.channels), tuple(layers))
