@@ -14,6 +14,8 @@ from virtues_core.report.numbers import number, p_value, with_interval
         (0.5, "0.500"),
         (0.0, "0"),
         (-0.0, "0"),
+        (-2.1e-17, "0"),
+        (2.1e-17, "2.10e-17"),
         (-3.14159, "-3.14"),
         (999.4, "999"),
         (999.6, "1,000"),

@@ -5,6 +5,8 @@ import numbers
 
 DASH = "–"
 _SMALLEST_P = 0.001
+_ROUNDING = -1e-12
+"""What is left below zero of a sum that is zero; above it a p-value may be as small."""
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -29,7 +31,7 @@ def number(value: object, digits: int = 3) -> str:
     found = float(value)
     if math.isinf(found):
         return "∞" if found > 0 else "-∞"
-    if found == 0:
+    if _ROUNDING < found <= 0:
         return "0"
     if abs(found) >= 10**digits - 0.5:
         return f"{found:,.0f}"
