@@ -10,10 +10,10 @@ from qtpy.QtWidgets import QApplication
 from cohort_window_samples import SIDE, small_cohort, squares
 from napari_virtues._widgets.cohort_form import NEW, RESULTS
 from napari_virtues.cells_intent import LIT
-from smoothness import Pulse
+from smoothness import Pulse, stretched
 from virtues_core import jobs
 
-SLOW_MS = 60_000
+SLOW_MS = 300_000
 """How long a step may take on a machine that others use too."""
 SETTINGS = {"states": "3", "groups": "2", "permutations": "19", "seeds": "1"}
 
@@ -91,7 +91,9 @@ def test_from_tables_to_the_cells_of_a_patient(
     for name, text in SETTINGS.items():
         write(qtbot, dock, name, text)
     pick(qtbot, dock, dock.fields.editor("layout"), "pca")
+    assert pulse.busy < stretched(100)
     screenshot("cohort-1-new")
+    pulse.restart()
     press(qtbot, dock, dock.run_button)
     qtbot.waitUntil(lambda: dock.page_buttons.checkedId() == RESULTS, timeout=SLOW_MS)
     view = dock.runs.view
@@ -123,6 +125,7 @@ def test_from_tables_to_the_cells_of_a_patient(
     settle(dock, qtbot)
     lit = next(x for x in viewer.layers if LIT in x.metadata and x.visible)
     assert lit.name.endswith("P01-A")
+    assert not any(x.visible for x in list(viewer.layers)[:3])  # of the image that was open before
     assert len(np.unique(lit.data)) == 1 + len(np.unique(cohort.kinds["P01-A"]))
     states = view.shown.results.read_cells(["cell_id", "state"], tissue_id="P01-A")
     assert len(states) == SIDE * SIDE
@@ -130,7 +133,7 @@ def test_from_tables_to_the_cells_of_a_patient(
         cells = states.loc[states["state"] == state, "cell_id"]
         assert len(np.unique(lit.data[np.isin(squares(), cells)])) == 1
     print(f"longest stall of the window: {pulse}")
-    assert pulse.busy < 100
+    assert pulse.busy < stretched(100)
     screenshot("cohort-2-lit")
 
 

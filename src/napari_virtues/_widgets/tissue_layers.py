@@ -100,7 +100,7 @@ class TissueLayers(QObject):
         yield
 
     def _make_room(self, tissue_id: str) -> Steps:
-        """Hide the other tissues that were opened here, and close the first of too many."""
+        """Hide other images, which lie at the same place, and close the first of too many."""
         self.ours = {name: self._here(name) for name in self.ours if self._here(name)}
         others = [name for name in self.ours if name != tissue_id]
         wanted = len(others) + bool(tissue_id)
@@ -111,11 +111,11 @@ class TissueLayers(QObject):
                     self._viewer.layers.remove(layer)
             yield
             self._forget(name)
-        for name in others:
-            for layer in self.ours.get(name, ()):
-                if layer.visible:
-                    layer.visible = False
-                    yield
+        for layer in tuple(self._viewer.layers):
+            link = link_of(layer)
+            if layer.visible and link is not None and link.image.name != tissue_id:
+                layer.visible = False
+                yield
 
     def _forget(self, tissue_id: str) -> None:
         """Close an image of which no layer is left."""
