@@ -29,7 +29,13 @@ class Files:
 
 
 def write_cohort(
-    folder: Path, *, patients: int, seed: int, effect: float = 3.0, signature: str = "abc", size_px: int = 160
+    folder: Path,
+    *,
+    patients: int,
+    seed: int,
+    effect: float = 3.0,
+    signature: str = "abc",
+    size_px: int = 160,
 ) -> Files:
     """Write the cells of a cohort, one tissue a patient, and its clinical table."""
     config = CohortConfig(
