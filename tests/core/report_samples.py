@@ -9,7 +9,7 @@ from lifelines.datasets import load_lung
 from lifelines.statistics import logrank_test
 
 from virtues_core.cohort.patients.results import Results, write_results
-from virtues_core.report import Content, Figure, draw
+from virtues_core.report import Content, Figure, Table, draw
 
 HOSTILE = '<script>document.title="taken"</script>$x_1$&"\'\x07'
 """What may stand in a clinical table."""
@@ -113,8 +113,8 @@ def lung_content(results: Results) -> Content:
                    lambda f: draw.chance(f.add_subplot(), rng.normal(0.5, 0.1, 200), 0.81,
                                          title="AUROC"), size_in=(6.4, 2.4)),
         ),
-        tables={"ages": f"Ages {HOSTILE}", "curves": "Curves", "wide": "Wide",
-                "patients": "Patients"},
+        tables={"ages": Table("Ages", f"Mean {HOSTILE}."), "curves": Table("Curves"),
+                "wide": Table("Wide"), "patients": Table("Patients")},
         methods=f"States by k-means.\n\nGroups were {HOSTILE} merged.",
     )  # fmt: skip
 

@@ -9,9 +9,9 @@ import pytest
 from report_samples import COMMAND, HOSTILE, lung_content, lung_folder, lung_results
 
 from virtues_core.cohort.patients.results import read_results
-from virtues_core.errors import ReadError
+from virtues_core.errors import InputError, ReadError
+from virtues_core.report import Table, write_page, write_report
 from virtues_core.report import page as report_page
-from virtues_core.report import write_page, write_report
 
 
 class Parsed(HTMLParser):
@@ -84,6 +84,13 @@ def test_tables_say_what_they_leave_out(text: str, folder: Path) -> None:
     assert (folder / "tables" / "ages.csv").is_file()
     assert "62.1" in told  # three digits, and none for what is not known
     assert '<td class="number">–</td>' in text
+
+
+def test_a_table_has_a_short_title_and_its_caption_beneath(text: str) -> None:
+    assert re.search(r'<h3>Ages</h3>\s*<p class="caption">Mean .*</p>\s*<table>', text)
+    assert re.search(r"<h3>Curves</h3>\s*<table>", text)
+    with pytest.raises(InputError, match="up to 60 letters, found 61"):
+        Table("x" * 61)
 
 
 def test_figures_are_files_too(folder: Path) -> None:

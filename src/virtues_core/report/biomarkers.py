@@ -7,11 +7,11 @@ import numpy as np
 from virtues_core.report import draw
 from virtues_core.report.figure import INK, MUTED, Figure, color
 from virtues_core.report.numbers import number, p_value, with_interval
-from virtues_core.report.page import Content
+from virtues_core.report.page import Content, Table
 from virtues_core.report.signatures import (
-    signature_captions,
     signature_figures,
     signature_methods,
+    signature_tables,
 )
 
 if TYPE_CHECKING:
@@ -22,20 +22,32 @@ if TYPE_CHECKING:
 
     Drawing = matplotlib.figure.Figure
 
-CAPTIONS = {
-    "signatures": "Signatures. auroc: alone, in cross-validation of the patients it was chosen by; "
-    "risk_ratio: of the outcome at high rank (2, 3) over low, with its 95 % interval (lower, "
-    "upper), which knows nothing of the choice; q: Mann–Whitney's p adjusted over all clusters "
-    "(Benjamini–Hochberg); chosen: share of the nested splits that chose this very cluster, "
-    "chosen_or_alike: or one of nearly the same cells, of which there are nearly_the_same.",
-    "estimates": "AUROC of each predictor, mean over the splits, with the 95 % interval over "
-    "patients drawn anew, their scores as they are.",
-    "comparisons": "Against ratios of cells, in the same splits. corrected_p: one-sided, with the "
-    "variance that shared patients ask for (Nadeau and Bengio); independent_p: the paper's "
-    "t-test, which takes repeated splits for independent and is too small.",
-    "clusters": "All clusters that were looked at.",
-    "patients": "Patients: shares and ranks of the signatures, and the mean log-odds that were "
-    "foretold of each while held out.",
+TABLES = {
+    "signatures": Table(
+        "Signatures",
+        "auroc: alone, in cross-validation of the patients it was chosen by; risk_ratio: of the "
+        "outcome at high rank (2, 3) over low, with its 95 % interval (lower, upper), which knows "
+        "nothing of the choice; q: Mann–Whitney's p adjusted over all clusters "
+        "(Benjamini–Hochberg); chosen: share of the nested splits that chose this very cluster, "
+        "chosen_or_alike: or one of nearly the same cells, of which there are nearly_the_same.",
+    ),
+    "estimates": Table(
+        "AUROC of each predictor",
+        "Mean over the splits, with the 95 % interval over patients drawn anew, their scores as "
+        "they are.",
+    ),
+    "comparisons": Table(
+        "Against ratios of cells",
+        "In the same splits. corrected_p: one-sided, with the variance that shared patients ask "
+        "for (Nadeau and Bengio); independent_p: the paper's t-test, which takes repeated splits "
+        "for independent and is too small.",
+    ),
+    "clusters": Table("All clusters that were looked at"),
+    "patients": Table(
+        "Patients",
+        "Shares and ranks of the signatures, and the mean log-odds that were foretold of each "
+        "while held out.",
+    ),
 }
 
 
@@ -54,12 +66,12 @@ def content(results: "Results") -> Content:
     figures.append(_clusters(tables["clusters"], tables.get("signatures")))
     if "signatures" in tables:
         figures.append(_ranks(results))
-    captions = {n: text for n, text in CAPTIONS.items() if n in tables or n == "patients"}
+    shown = {name: told for name, told in TABLES.items() if name in tables or name == "patients"}
     return Content(
         "Signatures of cells that foretell an outcome",
         _headline(results.summary),
         (*figures, *signature_figures(results)),
-        captions | signature_captions(results),
+        shown | signature_tables(results),
         f"{_methods(results.summary)}\n\n{signature_methods(results.summary['settings'])}",
     )
 

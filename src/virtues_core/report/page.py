@@ -37,6 +37,26 @@ SETTINGS = {"settings": "Settings", "columns": "Columns", "versions": "Versions"
 MOST_ROWS = 25
 """Of a table that are shown; its CSV has all."""
 MOST_COLUMNS = 12
+MOST_TITLE = 60
+"""Letters of the title of a table."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """How one table of a report is called, and what its columns mean."""
+
+    title: str
+    """A few words, as a heading has."""
+    caption: str = ""
+    """Whole sentences, shown beneath it."""
+
+    def __post_init__(self) -> None:
+        if len(self.title) > MOST_TITLE:
+            message = (
+                f"a table's title has up to {MOST_TITLE} letters, found {len(self.title)}: "
+                f"{self.title!r}. The caption takes the rest."
+            )
+            raise InputError(message)
 
 
 @dataclass(frozen=True)
@@ -47,9 +67,9 @@ class Content:
     headline: tuple[str, ...]
     """Sentences with the main figures; the one that can be trusted most comes first."""
     figures: tuple[Figure, ...]
-    tables: Mapping[str, str] = field(default_factory=dict)
-    """Names of the results' tables in the order shown, with their captions; ``patients`` is that
-    of ``patients.csv``."""
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    """Names of the results' tables in the order shown, and what is told of them; ``patients`` is
+    that of ``patients.csv``."""
     methods: str = ""
     """Methods text with the numbers of the settings; paragraphs parted by an empty line."""
 
@@ -61,9 +81,10 @@ class Content:
 
 
 @dataclass(frozen=True)
-class _Table:
+class _Shown:
     """A table as the page shows it: text, and which columns hold numbers."""
 
+    title: str
     caption: str
     columns: tuple[str, ...]
     numeric: tuple[bool, ...]
@@ -177,7 +198,7 @@ def html(results: Results, content: Content, drawn: Mapping[str, str]) -> str:
         analysis=results.analysis,
         notes=results.notes,
         figures=[(figure, Markup(drawn[figure.name])) for figure in content.figures],
-        tables=[_table(results, name, caption) for name, caption in content.tables.items()],
+        tables=[_shown(results, name, told) for name, told in content.tables.items()],
         methods=[p.strip() for p in content.methods.split("\n\n") if p.strip()],
         settings={
             title: list(flattened(summary.get(key) or {})) for key, title in SETTINGS.items()
@@ -209,7 +230,7 @@ def _setting(value: object) -> str:
     return number(None) if value is None or value == "" else str(value)
 
 
-def _table(results: Results, name: str, caption: str) -> _Table:
+def _shown(results: Results, name: str, told: Table) -> _Shown:
     """Choose what is shown of a table, and say what is not."""
     patients = name == "patients"
     table = results.patients if patients else results.tables[name]
@@ -227,7 +248,8 @@ def _table(results: Results, name: str, caption: str) -> _Table:
     )
     columns = [_fields(values) for _, values in shown.items()]
     rows = tuple(zip(*columns, strict=True))
-    return _Table(caption, tuple(str(c) for c in shown.columns), numeric, rows, more)
+    names = tuple(str(column) for column in shown.columns)
+    return _Shown(told.title, told.caption, names, numeric, rows, more)
 
 
 def _fields(values: "pd.Series[Any]") -> list[str]:

@@ -8,41 +8,38 @@ from virtues_core.cohort.patients.results import Results
 from virtues_core.report.draw import density_contours, short
 from virtues_core.report.figure import INK, MUTED, Figure, color
 from virtues_core.report.numbers import number, p_value
-from virtues_core.report.page import Content
+from virtues_core.report.page import Content, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-DISTANCES = (
-    "Distance between a patient's cells at two times (low to high: 95 % interval of the draws of "
-    "cells), that of the same cells dealt out to the times at random (shuffled), and what is "
-    "beyond "
-    "it (excess)."
-)
-COMPARISONS = (
-    "Responders against non-responders: Mann–Whitney's test, two-sided, and adjusted for the pairs "
-    "of times (Holm). A dash: fewer than five patients in a group."
-)
-DISPLACEMENTS = (
-    "Medians of the barycentres (x, y) and how they move (dx, dy) with 95 % intervals over draws "
-    "of "
-    "patients. A dash: fewer than five patients at a time."
-)
+TABLES = {
+    "comparisons": Table(
+        "Responders against non-responders",
+        "Mann–Whitney's test, two-sided, and adjusted for the pairs of times (Holm). A dash: fewer "
+        "than five patients in a group.",
+    ),
+    "distances": Table(
+        "Distance between a patient's cells at two times",
+        "Low to high: 95 % interval of the draws of cells. Beside it that of the same cells dealt "
+        "out to the times at random (shuffled), and what is beyond it (excess).",
+    ),
+    "displacements": Table(
+        "Medians of the barycentres, and how they move",
+        "Medians (x, y) and moves (dx, dy) with 95 % intervals over draws of patients. A dash: "
+        "fewer than five patients at a time.",
+    ),
+}
 
 
 def content(results: Results) -> Content:
     """Say what is told of a measured response."""
-    tables = {"distances": DISTANCES}
-    if "comparisons" in results.tables:
-        tables = {"comparisons": COMPARISONS} | tables
-    if "displacements" in results.tables:
-        tables |= {"displacements": DISPLACEMENTS}
     return Content(
         title="Response between time points",
         headline=tuple(_sentence(pair) for pair in results.summary["pairs"]),
         figures=(_distances(results), _barycentres(results)),
-        tables=tables,
+        tables={name: told for name, told in TABLES.items() if name in results.tables},
         methods=_methods(results),
     )
 

@@ -7,7 +7,7 @@ import numpy as np
 from virtues_core.report import draw
 from virtues_core.report.figure import MUTED, Figure, color
 from virtues_core.report.numbers import number, p_value, with_interval
-from virtues_core.report.page import Content
+from virtues_core.report.page import Content, Table
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -31,20 +31,29 @@ def content(results: "Results") -> Content:
     figures = [_precision(tables["precision"], top), _differences(tables["against_chance"])]
     if "distances" in tables:
         figures.append(_distances(tables["distances"]))
-    captions = {
-        "precision": f"Mean share of the {top} nearest tissues that share the label, and of as "
-        "many drawn at random, with 95 % intervals (patients drawn).",
-        "against_chance": "Their difference, with its interval, and McNemar's test of the cases. "
-        "expected_random: what drawing gives in the mean over all draws.",
-        "values": "The same by value of the label.",
-        "distances": "Distance of the query to its best match, and to a tissue drawn at random.",
-        "matches": "Queries and their matches.",
+    shown = {
+        "precision": Table(
+            f"Precision at {top}",
+            f"Mean share of the {top} nearest tissues that share the label, and of as many drawn "
+            "at random, with 95 % intervals (patients drawn).",
+        ),
+        "against_chance": Table(
+            "Against tissues drawn at random",
+            "The difference, with its interval, and McNemar's test of the cases. expected_random: "
+            "what drawing gives in the mean over all draws.",
+        ),
+        "values": Table("Precision by value of the label"),
+        "distances": Table(
+            "Distances",
+            "Of the query to its best match, and to a tissue drawn at random.",
+        ),
+        "matches": Table("Queries and their matches"),
     }
     return Content(
         "Retrieval of tissues",
         _headline(results),
         tuple(figures),
-        {name: text for name, text in captions.items() if name in tables},
+        {name: told for name, told in shown.items() if name in tables},
         _methods(summary),
     )
 

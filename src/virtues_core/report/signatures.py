@@ -10,6 +10,7 @@ from virtues_core.cohort.biomarkers.neighbours import ANY
 from virtues_core.cohort.patients.results import Results
 from virtues_core.report.draw import heat_map, shares, short
 from virtues_core.report.figure import MUTED, Figure, color
+from virtues_core.report.page import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,25 +20,28 @@ COHORT = "all cells"
 MOST_NEIGHBOURS = 5
 """The most frequent, as in the paper's figure."""
 _SURE = 0.05
-CAPTIONS = {
-    "signature_sizes": (
-        "How many cells each signature has, in how many patients and tissues; own_neighbours: "
-        "share of its cells' neighbours that belong to it too."
+TABLES = {
+    "signature_sizes": Table(
+        "Size of the signatures",
+        "How many cells each has, in how many patients and tissues; own_neighbours: share of its "
+        "cells' neighbours that belong to it too.",
     ),
-    "signature_composition": (
-        "Cell types of each signature against the cohort: change in percent and as log2, with 95 % "
-        "intervals over patients drawn with replacement. No log2 where a signature has none."
+    "signature_composition": Table(
+        "Cell types of the signatures against the cohort",
+        "Change in percent and as log2, with 95 % intervals over patients drawn with replacement. "
+        "No log2 where a signature has none.",
     ),
-    "signature_neighbours": (
-        "Neighbours of cells of a type inside a signature and outside it. z_p takes each pair of "
-        "neighbours for an observation of its own, as in the paper: cells of one patient are "
-        "alike, so it is far too small. patient_p is Wilcoxon's signed-rank test over patients, "
-        "where six or more have such cells on both sides. z_q and patient_q: adjusted "
-        "(Benjamini–Hochberg)."
+    "signature_neighbours": Table(
+        "Neighbours of cells inside a signature and outside it",
+        "By type of the cell. z_p takes each pair of neighbours for an observation of its own, as "
+        "in the paper: cells of one patient are alike, so it is far too small. patient_p is "
+        "Wilcoxon's signed-rank test over patients, where six or more have such cells on both "
+        "sides. z_q and patient_q: adjusted (Benjamini–Hochberg).",
     ),
-    "signature_regions": (
+    "signature_regions": Table(
+        "Example regions",
         "Where each signature is densest, in a few patients: squares in µm and in pixels of the "
-        "image."
+        "image.",
     ),
 }
 
@@ -57,9 +61,9 @@ def signature_figures(results: Results) -> tuple[Figure, ...]:
     )
 
 
-def signature_captions(results: Results) -> dict[str, str]:
-    """Give the tables of an `Interpretation` that are shown, with captions."""
-    return {name: text for name, text in CAPTIONS.items() if name in results.tables}
+def signature_tables(results: Results) -> dict[str, Table]:
+    """Give the tables of an `Interpretation` that are shown, and what is told of them."""
+    return {name: told for name, told in TABLES.items() if name in results.tables}
 
 
 def signature_methods(settings: Mapping[str, Any]) -> str:

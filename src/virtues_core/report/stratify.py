@@ -8,7 +8,7 @@ import numpy as np
 from virtues_core.report import draw
 from virtues_core.report.figure import MUTED, Figure, color
 from virtues_core.report.numbers import number, p_value, with_interval
-from virtues_core.report.page import Content
+from virtues_core.report.page import Content, Table
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -24,6 +24,38 @@ _VARIED = {
     "seed": "other seeds of the states",
     "groups": "other numbers of groups",
     "folds": "other splits into folds",
+}
+TABLES = {
+    "comparisons": Table(
+        "Ways to tell risk",
+        "Log-rank tests, and concordance with the 95 % interval over patients drawn anew, their "
+        "risk as it is.",
+    ),
+    "mean_survival": Table(
+        "Mean survival", "Up to the horizon, in the unit of time, with 95 % intervals."
+    ),
+    "groups": Table(
+        "Groups of patients",
+        "Found without survival; more events than expected make the risk high, in all patients "
+        "(on data) or in the other folds.",
+    ),
+    "cox": Table(
+        "Cox models of risk and covariates",
+        "Of risk told on the data, the interval and the p-value know nothing of that choice. "
+        "proportional_p: small where the ratio changes.",
+    ),
+    "structures": Table(
+        "Risk ratios of structures",
+        "How much more often a structure is in patients of high risk; survival alone: patients "
+        "who died or were censored early, without regard to tissue.",
+    ),
+    "stability": Table(
+        "The analysis made another way", "Adjusted Rand index with the groups reported."
+    ),
+    "states": Table(
+        "States of cells", "Mean share in patients of high and low risk (out of fold)."
+    ),
+    "patients": Table("Patients"),
 }
 
 
@@ -49,26 +81,11 @@ def content(results: "Results") -> Content:
         *_structure_maps(results),
         _patients(results),
     ]
-    captions = {
-        "comparisons": "Ways to tell risk: log-rank tests, and concordance with the 95 % interval "
-        "over patients drawn anew, their risk as it is.",
-        "mean_survival": "Mean survival up to the horizon, in the unit of time, with 95 % "
-        "intervals.",
-        "groups": "Groups of patients, found without survival; more events than expected make "
-        "the risk high, in all patients (on data) or in the other folds.",
-        "cox": "Cox models of risk and covariates. Of risk told on the data, the interval and the "
-        "p-value know nothing of that choice. proportional_p: small where the ratio changes.",
-        "structures": "Risk ratios: how much more often a structure is in patients of high risk; "
-        "survival alone: patients who died or were censored early, without regard to tissue.",
-        "stability": "The analysis made another way; adjusted Rand index with the groups reported.",
-        "states": "States of cells: mean share in patients of high and low risk (out of fold).",
-        "patients": "Patients.",
-    }
     return Content(
         "Risk groups from the states of cells",
         _headline(results),
         tuple(figure for figure in figures if figure is not None),
-        {name: text for name, text in captions.items() if name in tables or name == "patients"},
+        {name: told for name, told in TABLES.items() if name in tables or name == "patients"},
         _methods(results.summary),
     )
 

@@ -9,21 +9,27 @@ from virtues_core.cohort.tissue_level.results import told
 from virtues_core.report.draw import heat_map, short
 from virtues_core.report.figure import INK, MUTED, Figure, color
 from virtues_core.report.numbers import number, p_value
-from virtues_core.report.page import Content
+from virtues_core.report.page import Content, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 TABLES = {
-    "encoders": "Macro F1 of each description of the tissues: mean, least and most of the runs; of "
-    "what the runs say together, with a 90 % interval over draws of patients; by chance "
-    "(predictions "
-    "dealt out anew); p: one-sided Mann–Whitney test over the runs that the tokens are better.",
-    "classes": "By class, the tokens' runs together: how many tissues, and what they were taken "
-    "for.",
-    "tissues": "Each tissue, told by trainings that had not seen its patient: mean probability, "
-    "and "
-    "the least and most that a run says.",
+    "encoders": Table(
+        "Macro F1 of each description of the tissues",
+        "Mean, least and most of the runs; of what the runs say together, with a 90 % interval "
+        "over draws of patients; by chance (predictions dealt out anew); p: one-sided "
+        "Mann–Whitney test over the runs that the tokens are better.",
+    ),
+    "classes": Table(
+        "Tissues by class",
+        "The tokens' runs together: how many tissues, and what they were taken for.",
+    ),
+    "tissues": Table(
+        "Each tissue",
+        "Told by trainings that had not seen its patient: mean probability, and the least and "
+        "most that a run says.",
+    ),
 }
 
 

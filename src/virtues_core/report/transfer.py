@@ -9,40 +9,41 @@ from virtues_core.cohort.patients.results import Results
 from virtues_core.report.draw import intervals, shares, survival_curves
 from virtues_core.report.figure import Figure
 from virtues_core.report.numbers import number, p_value, with_interval
-from virtues_core.report.page import Content
+from virtues_core.report.page import Content, Table
 from virtues_core.report.signatures import (
-    signature_captions,
     signature_figures,
     signature_methods,
+    signature_tables,
 )
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
-CAPTIONS = {
-    "strata": "Patients of each stratum, those with follow-up, and their events.",
-    "concordances": (
+TABLES = {
+    "strata": Table("Strata", "Patients of each, those with follow-up, and their events."),
+    "concordances": Table(
+        "Concordance with survival",
         "How often, of two patients who can be compared, the one with more of the score lives "
-        "longer (of ratios: with less); 0.5 is chance. 95 % intervals draw patients anew."
+        "longer (of ratios: with less); 0.5 is chance. 95 % intervals draw patients anew.",
     ),
-    "hazards": (
-        "Cox models of the score alone and beside covariates: hazard ratio of one unit of R more, "
-        "below 1 where more goes with longer life. A small proportional_p: the ratio changes with "
-        "time."
+    "hazards": Table(
+        "Cox models of the score, alone and beside covariates",
+        "Hazard ratio of one unit of R more, below 1 where more goes with longer life. A small "
+        "proportional_p: the ratio changes with time.",
     ),
-    "forests": (
-        "How well the forests told held-out cells of the cohort they were fitted on. Patients: of "
-        "patients that the forest never saw; that is the honest row. Cells: of the same patients, "
-        "as in the paper. Precision: as common as members are; precision_balanced: with as many "
-        "others as members."
+    "forests": Table(
+        "Forests on held-out cells of the cohort they were fitted on",
+        "Patients: of patients that the forest never saw; that is the honest row. Cells: of the "
+        "same patients, as in the paper. Precision: as common as members are; "
+        "precision_balanced: with as many others as members.",
     ),
-    "labels": "Cells of each signature, dealt out to the values of a clinical column.",
+    "labels": Table("Cells of each signature by the values of a clinical column"),
 }
 
 
 def content(results: Results) -> Content:
     """Say what is told of a transfer."""
-    tables = {name: text for name, text in CAPTIONS.items() if name in results.tables}
+    tables = {name: told for name, told in TABLES.items() if name in results.tables}
     figures = [_survival(results), _concordance(results)]
     if "labels" in results.tables:
         figures.append(_labels(results.tables["labels"], str(results.summary["settings"]["by"])))
@@ -50,7 +51,7 @@ def content(results: Results) -> Content:
         title="Signatures carried to another cohort",
         headline=_headline(results),
         figures=(*figures, *signature_figures(results)),
-        tables=tables | signature_captions(results),
+        tables=tables | signature_tables(results),
         methods=f"{_methods(results)}\n\n{signature_methods(results.summary['settings'])}",
     )
 
