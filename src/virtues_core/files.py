@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     VirtuesError
-        The disk is full or the folder cannot be written.
+        The disk is full, the folder cannot be written, or a file would replace a folder.
     """
     path = Path(path)
     beside = _folder_beside(path)
@@ -106,6 +106,12 @@ def _folder_beside(path: Path) -> Path:
 
 
 def _put(new: Path, path: Path) -> None:
+    if path.is_dir() and not new.is_dir():
+        message = (
+            f"expected the name of a file to write, found the folder {str(path)!r}, which would "
+            "be lost. Nothing was changed; choose another name."
+        )
+        raise VirtuesError(message)
     if path.is_dir() and not path.is_symlink():  # a folder cannot be renamed over
         old = new.with_name(f"{new.name}.old")
         path.rename(old)

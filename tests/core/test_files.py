@@ -66,3 +66,15 @@ def test_hdf5_says_why_amid_its_own_words(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="another"), replacing(tmp_path / "t.h5ad"):
         raise RuntimeError("another")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "slide.tiff").write_text("years")
+    with (
+        pytest.raises(VirtuesError, match=r"found the folder .*images.*choose another name"),
+        replacing(tmp_path / "images") as new,
+    ):
+        new.write_text("{}")
+    assert (tmp_path / "images" / "slide.tiff").read_text() == "years"
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]
