@@ -1,6 +1,7 @@
 """Clinical tables: what they say, and all that can be wrong with them."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -138,6 +139,25 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
 def test_refusals(tmp_path: Path, text: str, columns: Columns, expected: str) -> None:
     with pytest.raises(InputError, match=f"(?s){expected}"):
         read(tmp_path, text, columns)
+
+
+@pytest.mark.parametrize(
+    "roles",
+    [
+        {"outcome": "id"},
+        {"covariates": ("age", "id")},
+        {"tissue": "s", "timepoint": "s"},
+        {"time": "t", "event": "t"},
+    ],
+)
+def test_one_column_for_two_things(roles: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"found '(id|s|t)'"):
+        Columns("id", **roles)
+
+
+def test_covariates_named_twice_count_once(tmp_path: Path) -> None:
+    columns = Columns("id", covariates=("age", "age"))
+    assert list(read(tmp_path, "id,age\nA,1\nB,2\n", columns).covariates()) == ["age"]
 
 
 def test_files_that_are_none(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from virtues_core.cohort.patients import (
     PatientCells,
     Results,
     cells_of,
+    check_out,
     join,
     open_cells,
     origin,
@@ -29,7 +30,7 @@ from virtues_core.cohort.patients import (
     write_results,
 )
 from virtues_core.cohort.patients import results as module
-from virtues_core.errors import InputError, ReadError
+from virtues_core.errors import InputError, ReadError, VirtuesError
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,20 @@ def test_only_an_analysis_is_replaced(joined: PatientCells, tmp_path: Path) -> N
     with pytest.raises(InputError, match="something else in it"):
         write_results(made, precious)
     assert (precious / "thesis.txt").read_text() == "years"
+    (out / ".DS_Store").touch()
+    write_results(made, out)
+    (out / "thesis.txt").write_text("years")
+    with pytest.raises(InputError, match=r"something else in it \(thesis.txt\)"):
+        write_results(made, out)
+    assert (out / "thesis.txt").read_text() == "years"
+
+
+def test_what_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="a file"):
+        check_out(tmp_path / "file")
+    with pytest.raises(VirtuesError, match="could not write"):
+        check_out(tmp_path / "file" / "out")
 
 
 def _edit(out: Path, kind: str) -> None:

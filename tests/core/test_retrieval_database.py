@@ -248,6 +248,11 @@ def test_files_that_are_no_database(database: TissueDatabase, tmp_path: Path) ->
     connection.close()
     with pytest.raises(ReadError, match="found format 2"):
         TissueDatabase.open(database.path)
+    connection = sqlite3.connect(database.path)
+    connection.executescript("PRAGMA user_version = 1; DELETE FROM settings WHERE name = 'dim'")
+    connection.close()
+    with pytest.raises(ReadError, match="its settings are not whole"):
+        TissueDatabase.open(database.path)
 
 
 def test_a_damaged_file_is_said_to_be_one(database: TissueDatabase) -> None:

@@ -179,7 +179,11 @@ def query(
             database, Path(image_path), image, panel, checkpoint, device, batch_size
         )
     else:
-        tokens, said = database.tokens(image_path), database.tissue(image_path).patient_id
+        try:
+            tokens, said = database.tokens(image_path), database.tissue(image_path).patient_id
+        except InputError as error:
+            message = f"{error} There is no image at {image_path!r} either."
+            raise InputError(message) from error
         own = (image_path,)
     patient = patient or said
     found = database.search(

@@ -54,6 +54,16 @@ class Columns:
             found = "none" if not self.patient else f"{self.tissue!r} for tissues as well"
             message = f"patient: expected the name of a column of its own, found {found}."
             raise ConfigError(message)
+        object.__setattr__(self, "covariates", tuple(dict.fromkeys(self.covariates)))
+        for name in {self.patient, self.tissue} & {*self.of_patients, self.timepoint} - {""}:
+            message = (
+                f"expected another column for what is known of patients and tissues, found "
+                f"{name!r}, which names them. Name another one."
+            )
+            raise ConfigError(message)
+        if self.time and self.time == self.event:
+            message = f"expected two columns for time and event, found {self.time!r} for both."
+            raise ConfigError(message)
         if bool(self.time) != bool(self.event):
             message = "time, event: expected both columns or neither, found one. Name the other."
             raise ConfigError(message)

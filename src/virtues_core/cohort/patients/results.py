@@ -26,8 +26,9 @@ import numpy as np
 
 from virtues_core.cohort.patients.joined import PatientCells
 from virtues_core.cohort.patients.token_file import NUMBER
+from virtues_core.cohort.patients.wording import some
 from virtues_core.errors import InputError, ReadError
-from virtues_core.files import replacing
+from virtues_core.files import check_writable, replacing
 from virtues_core.run_dir import versions
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ TABLES = "tables"
 FORMAT = 1
 """Of the folder; a newer one is refused."""
 ROW_GROUP = 2**18
+_OWN = {SUMMARY, PATIENTS, CELLS, PLOTS, TABLES, "report.html", "figures", "forests", "model"}
+_OWN |= {".DS_Store", "Thumbs.db"}  # of desktops
 _TEXT = ("patient_id", "tissue_id", "tissues")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -228,15 +231,20 @@ def check_out(out: Path | str) -> Path:
     Raises
     ------
     InputError
-        It holds something other than an analysis.
+        It is a file, or holds what no analysis wrote, which would be lost.
+    VirtuesError
+        It cannot be written.
     """
     out = Path(out)
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not is_results(out)):
+    inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
+    strange = inside - _OWN if is_results(out) else inside
+    if out.is_file() or strange:
         message = (
             f"expected a new or empty folder, or one of an earlier analysis, found {str(out)!r} "
-            "with something else in it. Choose another --out."
+            f"with something else in it ({some(strange) or 'a file'}). Choose another --out."
         )
         raise InputError(message)
+    check_writable(out)
     return out
 
 

@@ -233,9 +233,15 @@ def _rows(group: Any, file: TokenFile, columns: Sequence[str]) -> "pd.DataFrame"
     there = list(obs.attrs["column-order"])
     lacking = [name for name in ("tissue_id", number, *columns) if name not in there]
     if lacking:
+        remedy = (
+            "Name one of those, or one of the clinical table: where that has a row a tissue, with "
+            "--tissue."
+            if set(lacking) <= set(columns)
+            else "Make the table with `virtues embed`."
+        )
         message = (
             f"expected a column {' and '.join(map(repr, lacking))} in obs of {file.path.name!r}, "
-            f"found {', '.join(map(str, there))}. Make the table with `virtues embed`."
+            f"found {', '.join(map(str, there))}. {remedy}"
         )
         raise InputError(message)
     places = group["obsm"]["spatial"][:, :2] if "spatial" in group["obsm"] else None

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.retrieval.distance import moment_bounds, moments
 from virtues_core.cohort.retrieval.entries import Settings, Stored, TissueEntry
-from virtues_core.errors import InputError, ReadError, VirtuesError
+from virtues_core.errors import ConfigError, InputError, ReadError, VirtuesError
 
 FORMAT = 1
 _APPLICATION = 0x56544442
@@ -119,7 +119,11 @@ def read_settings(connection: Connection, path: Path) -> Settings:
         )
         raise ReadError(message)
     rows = connection.execute("SELECT name, value FROM settings").fetchall()
-    return Settings(**{name: json.loads(value) for name, value in rows})
+    try:
+        return Settings(**{name: json.loads(value) for name, value in rows})
+    except (TypeError, ValueError, ConfigError) as error:
+        message = f"its settings are not whole: {error}"
+        raise sqlite3.DatabaseError(message) from error
 
 
 def count(connection: Connection) -> int:
