@@ -144,6 +144,16 @@ def _in_folder(folder: Path) -> list[Path]:
         return []
 
 
+def out_of(job: Job) -> Path | None:
+    """Return what a job writes as its command's ``--out``; None where nothing says it."""
+    try:
+        record = job.record
+    except VirtuesError:
+        return None
+    out = option(record.argv, "--out")
+    return None if out is None else Path(record.folder) / out
+
+
 class Tail:
     """What was added to a file of text lines since it was last read.
 

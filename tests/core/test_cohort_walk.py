@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from report_browser import browser, measured, problems
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from report_browser import browser, measured, problems
 from tiny_model import tiny_checkpoint
 from virtues_core.cli.main import app
 from virtues_core.simulate import panel_preset

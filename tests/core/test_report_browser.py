@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_browser import browse, measured, problems
 from report_samples import lung_content, lung_folder
 from skimage.io import imread
 
+from report_browser import browse, measured, problems
 from virtues_core.cohort.patients.results import read_results
 from virtues_core.report import write_page
 

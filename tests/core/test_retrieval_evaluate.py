@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 import typer
 from infer_samples import CHANNELS, counts
-from report_browser import WIDTH, measured
 from scipy import stats
 from typer.testing import CliRunner, Result
 
+from report_browser import WIDTH, measured
 from virtues_core.cli import db
 from virtues_core.cohort.patients.results import read_results
 from virtues_core.cohort.retrieval import (

@@ -6,7 +6,6 @@ from qtpy.QtWidgets import (
     QFrame,
     QLabel,
     QLineEdit,
-    QListWidget,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -16,6 +15,7 @@ from qtpy.QtWidgets import (
 from napari_virtues._widgets.background import Background
 from napari_virtues._widgets.cohort_runs import CohortRuns
 from napari_virtues._widgets.column_map import ColumnMap
+from napari_virtues._widgets.engine_bridge import EngineBridge
 from napari_virtues._widgets.form_parts import (
     combo_box,
     heading,
@@ -26,6 +26,8 @@ from napari_virtues._widgets.form_parts import (
 )
 from napari_virtues._widgets.lit_tissues import LitTissues
 from napari_virtues._widgets.message_box import MessageBox
+from napari_virtues._widgets.path_list import PathList
+from napari_virtues._widgets.token_run import TokenRun
 from napari_virtues.cohort_intent import ANALYSES
 
 PAGES = (
@@ -39,7 +41,7 @@ LABEL_PX = 96
 class CohortForm(QScrollArea):
     """Two pages: a new analysis, and the results."""
 
-    def __init__(self) -> None:
+    def __init__(self, bridge: EngineBridge) -> None:
         super().__init__()
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
@@ -47,10 +49,12 @@ class CohortForm(QScrollArea):
         self.setMinimumWidth(400)
         self.background = Background(self)
         self.page_buttons = QButtonGroup(self)
-        self.cells = QListWidget()
+        self.cells = PathList("Tables of cells (.h5ad, .zarr), or folders of them", 70)
         self.add_tables = QPushButton("Tables…")
         self.add_folder = QPushButton("Folder…")
+        self.from_images = QPushButton("From images…")
         self.clear_cells = QPushButton("Clear")
+        self.tokens = TokenRun(bridge)
         self.cells_label = quiet_label()
         self.cells_message = MessageBox()
         self.clinical_line = QLineEdit()
@@ -87,10 +91,9 @@ class CohortForm(QScrollArea):
         self.verticalScrollBar().setValue(0)
 
     def _describe(self) -> None:
-        self.cells.setFixedHeight(70)
-        self.cells.setToolTip("Tables of cells by `virtues embed` (.h5ad, .zarr), or their folders")
         self.add_tables.setToolTip("Add tables of cells")
         self.add_folder.setToolTip("Add all tables of a folder, or a .zarr table")
+        self.from_images.setToolTip("Make tokens of images, and add their tables")
         self.clinical_line.setPlaceholderText("CSV, TSV or Parquet; a row a patient or a tissue")
         self.clinical_line.setToolTip("What is known of the patients")
         self.counts.setTextFormat(Qt.TextFormat.PlainText)
@@ -118,8 +121,8 @@ class CohortForm(QScrollArea):
         page, layout = _page()
         layout.addWidget(heading("Cells"))
         layout.addWidget(self.cells)
-        layout.addLayout(row(self.add_tables, self.add_folder, self.clear_cells))
-        for widget in (self.cells_label, self.cells_message, heading("Patients")):
+        layout.addLayout(row(self.add_tables, self.add_folder, self.from_images, self.clear_cells))
+        for widget in (self.tokens, self.cells_label, self.cells_message, heading("Patients")):
             layout.addWidget(widget)
         layout.addLayout(row(self.clinical_line, self.clinical_file))
         for widget in (self.columns, self.counts, self.problems, heading("Analysis")):

@@ -1,6 +1,5 @@
 """Analyses that run, have run, or were opened: how they go, and their results."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -8,20 +7,17 @@ from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, QTimer
 from qtpy.QtCore import Signal as QtSignal
-from qtpy.QtWidgets import QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from napari_virtues._widgets.background import Background, attempt
-from napari_virtues._widgets.form_parts import combo_box, quiet_label, row
+from napari_virtues._widgets.form_parts import combo_box, row
+from napari_virtues._widgets.job_progress import JobProgress
 from napari_virtues._widgets.listening import at_end
-from napari_virtues._widgets.message_box import MessageBox
 from napari_virtues._widgets.results_view import ResultsView
-from napari_virtues._widgets.training_runs import in_words
 from napari_virtues.cohort_folder import ShownResults, read_folder
 from napari_virtues.cohort_intent import COMMANDS
-from napari_virtues.job_files import RESUMABLE, UNDER_WAY, JobLine, JobWatch
-from virtues_core import jobs
+from napari_virtues.job_files import JobLine, JobWatch, out_of
 from virtues_core.errors import VirtuesError
-from virtues_core.jobs.launch import option
 
 LOOK_MS = 1000
 """Between two looks at the files."""
@@ -52,11 +48,9 @@ class CohortRuns(QWidget):
         self.background = Background(self)
         self.box = combo_box("The analyses that are known here, the newest first")
         self.open_button = QPushButton("Open results folder…")
-        self.status = quiet_label(NOTHING)
-        self.progress = QProgressBar()
-        self.cancel_button = QPushButton("Cancel")
-        self.resume_button = QPushButton("Run again")
-        self.message = MessageBox()
+        self.going = JobProgress(self.background)
+        """The chosen job."""
+        self.message = self.going.message
         self.view = ResultsView()
         self.folders: list[Path] = []
         """Those that were opened here."""
@@ -98,14 +92,6 @@ class CohortRuns(QWidget):
         if not self.background.busy:
             self.background.run(partial(_look, self._watch, self._outs), self._on_seen)
 
-    def cancel(self) -> None:
-        """Have the chosen job end."""
-        self._do(jobs.cancel, "Stopping…")
-
-    def run_again(self) -> None:
-        """Run the command of a job that was stopped or failed once more."""
-        self._do(jobs.resume, "Starting…")
-
     def showEvent(self, event: Any) -> None:
         """Look now and then while somebody can see it."""
         super().showEvent(event)
@@ -116,20 +102,6 @@ class CohortRuns(QWidget):
         """Leave the files alone."""
         super().hideEvent(event)
         self._timer.stop()
-
-    def _do(self, work: Callable[[Any], Any], text: str) -> None:
-        if self.line is None:
-            return
-        self.message.say("")
-        self.status.setText(text)
-        self.cancel_button.setEnabled(False)
-        self.resume_button.setEnabled(False)
-        self.background.run(partial(attempt, work, self.line.line.job), self._on_done)
-
-    def _on_done(self, outcome: Any) -> None:
-        if isinstance(outcome, VirtuesError):
-            self.message.say(str(outcome))
-        self.look()
 
     def _on_seen(self, lines: tuple[RunLine, ...]) -> None:
         self._lines = lines
@@ -157,23 +129,14 @@ class CohortRuns(QWidget):
 
     def _show_line(self) -> None:
         found = self.line
-        state = None if found is None else found.line.state
         self.box.setVisible(self.box.count() > 0)
-        self.progress.setVisible(state in UNDER_WAY)
-        self.cancel_button.setVisible(state in UNDER_WAY)
-        self.cancel_button.setEnabled(state in UNDER_WAY)
-        self.resume_button.setVisible(state in RESUMABLE)
-        self.resume_button.setEnabled(state in RESUMABLE)
         key = self.box.currentData()
         if found is None:
-            self.status.setText(NOTHING if key is None else str(key))
+            self.going.show_line(None, NOTHING if key is None else str(key))
+            self._show_folder(key)
         else:
-            self.progress.setValue(round(1000 * found.line.progress))
-            self.status.setText(in_words(found.line))
-            if state in {"failed", "lost", "unreadable"}:
-                self.message.say(found.line.message)
-        finished = key if found is None else found.out if state == "finished" else None
-        self._show_folder(finished)
+            self.going.show_line(found.line)
+            self._show_folder(found.out if found.line.state == "finished" else None)
 
     def _show_folder(self, folder: Path | None) -> None:
         """Read and show a folder, unless that was done since it was written."""
@@ -201,29 +164,20 @@ class CohortRuns(QWidget):
             self.shown.emit(results)
 
     def _describe(self) -> None:
-        self.progress.setRange(0, 1000)
-        self.progress.setTextVisible(False)
-        self.progress.setFixedHeight(8)
         self.open_button.setToolTip("Show what an earlier analysis found, wherever it was run")
-        self.cancel_button.setToolTip("Have it end; what was written before stays")
-        self.resume_button.setToolTip("Run the same command once more")
 
     def _lay_out(self) -> None:
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(8)
         layout.addLayout(row(self.box, self.open_button))
-        for widget in (self.status, self.progress):
-            layout.addWidget(widget)
-        layout.addLayout(row(self.cancel_button, self.resume_button))
-        layout.addWidget(self.message)
+        layout.addWidget(self.going)
         layout.addWidget(self.view)
 
     def _connect(self) -> None:
         self._timer.timeout.connect(self.look)
         self.box.activated.connect(self._on_chosen)
-        self.cancel_button.clicked.connect(self.cancel)
-        self.resume_button.clicked.connect(self.run_again)
+        self.going.acted.connect(self.look)
 
 
 def _look(watch: JobWatch, outs: dict[Path, Path | None]) -> tuple[RunLine, ...]:
@@ -232,18 +186,9 @@ def _look(watch: JobWatch, outs: dict[Path, Path | None]) -> tuple[RunLine, ...]
     for line in watch.read():
         if line.command in COMMANDS:
             if line.job.run_dir not in outs:
-                outs[line.job.run_dir] = _out_of(line)
+                outs[line.job.run_dir] = out_of(line.job)
             found.append(RunLine(line, outs[line.job.run_dir]))
     return tuple(found)
-
-
-def _out_of(line: JobLine) -> Path | None:
-    try:
-        record = line.job.record
-    except VirtuesError:
-        return None
-    out = option(record.argv, "--out")
-    return None if out is None else Path(record.folder) / out
 
 
 def _written(folder: Path) -> float:

@@ -21,9 +21,11 @@ def ask_open(parent: QWidget, title: str, files: str, use: Callable[[str], None]
         use(path)
 
 
-def ask_images(parent: QWidget, use: Callable[[list[str]], None]) -> None:
-    """Ask for other images of the cohort."""
-    paths, _ = QFileDialog.getOpenFileNames(parent, "Other images of the cohort", filter=IMAGES)
+def ask_images(
+    parent: QWidget, use: Callable[[list[str]], None], title: str = "Other images of the cohort"
+) -> None:
+    """Ask for image files, by default other ones of the cohort."""
+    paths, _ = QFileDialog.getOpenFileNames(parent, title, filter=IMAGES)
     if paths:
         use(paths)
 

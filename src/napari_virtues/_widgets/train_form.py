@@ -5,7 +5,6 @@ from qtpy.QtWidgets import (
     QButtonGroup,
     QFrame,
     QLineEdit,
-    QListWidget,
     QPushButton,
     QScrollArea,
     QToolButton,
@@ -26,6 +25,7 @@ from napari_virtues._widgets.form_parts import (
 )
 from napari_virtues._widgets.message_box import MessageBox
 from napari_virtues._widgets.model_fields import ModelFields
+from napari_virtues._widgets.path_list import PathList
 from napari_virtues._widgets.run_panel import RunPanel
 from napari_virtues._widgets.training_runs import TrainingRuns
 from napari_virtues.train_intent import SCRATCH
@@ -61,7 +61,7 @@ class TrainForm(QScrollArea):
         self.setMinimumWidth(380)
         self.background = Background(self)
         self.page_buttons = QButtonGroup(self)
-        self.data = QListWidget()
+        self.data = PathList("What the model learns from", 84)
         self.add_images = QPushButton("Images…")
         self.add_folder = QPushButton("Folder…")
         self.add_open = QPushButton("Open images")
@@ -98,8 +98,6 @@ class TrainForm(QScrollArea):
         self.verticalScrollBar().setValue(0)
 
     def _describe(self) -> None:
-        self.data.setFixedHeight(84)
-        self.data.setToolTip("What the model learns from")
         self.add_images.setToolTip("Add image files; those with the same channels are one dataset")
         self.add_folder.setToolTip("Add a spora folder, or an image that is a folder")
         self.add_open.setToolTip("Add the images that are open in this window")

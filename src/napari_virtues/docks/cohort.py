@@ -5,15 +5,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import QApplication, QListWidgetItem
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
 
 from napari_virtues._widgets import dialogs
 from napari_virtues._widgets.background import attempt
 from napari_virtues._widgets.cohort_form import LABEL_PX, RESULTS, CohortForm
 from napari_virtues._widgets.config_fields import ConfigFields
+from napari_virtues._widgets.engine_bridge import EngineBridge
 from napari_virtues._widgets.form_parts import line_up
-from napari_virtues._widgets.listening import at_end
+from napari_virtues._widgets.listening import at_end, listen
 from napari_virtues._widgets.tissue_layers import TissueLayers
 from napari_virtues.cohort_check import (
     ClinicalFile,
@@ -34,7 +35,7 @@ from napari_virtues.cohort_intent import (
     taken_columns,
 )
 from napari_virtues.lit_cells import Lit, lit_by
-from napari_virtues.state import unwrapped
+from napari_virtues.state import AppState, unwrapped
 from napari_virtues.tissue_places import keep_folder
 from virtues_core.errors import InputError, VirtuesError
 from virtues_core.jobs import Job
@@ -50,8 +51,8 @@ class CohortDock(CohortForm):
     """Starts analyses of cohorts as jobs, and leads from their results back to the tissues."""
 
     def __init__(self, napari_viewer: "napari.viewer.Viewer") -> None:  # noqa: F821
-        super().__init__()
         self.viewer = unwrapped(napari_viewer)
+        super().__init__(EngineBridge.of(self.viewer))
         self.tissue_layers = TissueLayers(self.viewer, self)
         self.fields: ConfigFields | None = None
         """The settings of the chosen analysis."""
@@ -78,8 +79,7 @@ class CohortDock(CohortForm):
     @property
     def paths(self) -> tuple[Path, ...]:
         """Tables of cells, and folders of them."""
-        role = Qt.ItemDataRole.UserRole
-        return tuple(Path(self.cells.item(i).data(role)) for i in range(self.cells.count()))
+        return self.cells.paths
 
     @property
     def clinical(self) -> Path | None:
@@ -131,12 +131,7 @@ class CohortDock(CohortForm):
 
     def add(self, paths: list[str]) -> None:
         """Add tables of cells, or folders of them."""
-        for path in map(Path, paths):
-            if path not in self.paths:
-                item = QListWidgetItem(path.name)
-                item.setData(Qt.ItemDataRole.UserRole, str(path))
-                item.setToolTip(str(path))
-                self.cells.addItem(item)
+        self.cells.add(paths)
         self._on_changed()
 
     def open_clinical(self, path: Path | str) -> None:
@@ -219,6 +214,10 @@ class CohortDock(CohortForm):
         if failed:
             self.cells_message.say(str(found))
         self._count()
+
+    def _on_tokens(self, folder: Path) -> None:
+        self._opened = None  # where the folder is listed already there are other tables in it
+        self.add([str(folder)])
 
     def _show_cells(self) -> None:
         self.cells_message.say("")
@@ -342,6 +341,12 @@ class CohortDock(CohortForm):
                 self, "Folder of tables of cells", lambda path: self.add([path])
             )
         )
+        self.from_images.clicked.connect(self.tokens.ask)
+        self.tokens.made.connect(self._on_tokens)
+        state, choose = AppState.of(self.viewer), self.tokens.form.model.choose
+        if state.checkpoint is not None:
+            choose(state.checkpoint)
+        listen(self, (state.checkpoint_changed, choose))
         self.clear_cells.clicked.connect(self._clear)
         self.clinical_file.clicked.connect(
             lambda: dialogs.ask_open(self, "Clinical table", dialogs.CLINICAL, self.open_clinical)

@@ -7,7 +7,7 @@ from textwrap import shorten
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QListWidgetItem
+from qtpy.QtWidgets import QApplication
 
 from napari_virtues._widgets import dialogs
 from napari_virtues._widgets.background import attempt
@@ -59,8 +59,7 @@ class TrainDock(TrainForm):
     @property
     def paths(self) -> tuple[Path, ...]:
         """What to train on."""
-        role = Qt.ItemDataRole.UserRole
-        return tuple(Path(self.data.item(i).data(role)) for i in range(self.data.count()))
+        return self.data.paths
 
     @property
     def intent(self) -> TrainIntent:
@@ -117,12 +116,7 @@ class TrainDock(TrainForm):
 
     def add(self, paths: list[str]) -> None:
         """Add images or folders to train on."""
-        for path in map(Path, paths):
-            if path not in self.paths:
-                item = QListWidgetItem(path.name)
-                item.setData(Qt.ItemDataRole.UserRole, str(path))
-                item.setToolTip(str(path))
-                self.data.addItem(item)
+        self.data.add(paths)
         self._on_changed()
 
     def choose_recipe(self, name: str) -> None:
