@@ -12,8 +12,9 @@ from typer.main import get_command
 from cohort_window_samples import small_cohort
 from napari_virtues._widgets.token_run import TokenRun
 from napari_virtues.docks.cohort import CohortDock
+from napari_virtues.job_files import UNDER_WAY
 from napari_virtues.state import AppState
-from napari_virtues.tokens_intent import TokensIntent, check_tokens, tokens_argv
+from napari_virtues.tokens_intent import TokensIntent, check_tokens, start_tokens, tokens_argv
 from virtues_core import jobs
 from virtues_core.cli.main import app
 from virtues_core.errors import CheckpointError, InputError, VirtuesError
@@ -63,6 +64,16 @@ def rest(tokens: TokenRun, qtbot):
 def press(qtbot, button):
     assert button.isEnabled()
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+@pytest.fixture
+def under_way(intent, tmp_path, monkeypatch):
+    """A job that was started before the dock was opened."""
+    monkeypatch.setenv("VIRTUES_JOBS", str(tmp_path / "jobs"))
+    job = start_tokens(replace(intent, device="cpu"))
+    yield job
+    if job.status.state in UNDER_WAY:
+        jobs.kill(job)
 
 
 def parsed(words):
@@ -153,6 +164,8 @@ def test_the_dialog_tells_what_is_missing_and_starts_nothing(
     form.out_line.setText("")
     press(qtbot, form.run_button)
     assert "no folder for the tokens" in form.message.text()
+    qtbot.keyClick(form.out_line, Qt.Key.Key_Return)
+    assert "no folder for the tokens" in form.message.text()  # nothing was pressed by that
     assert form.isVisible()
     assert jobs.list_jobs() == ()
 
@@ -180,3 +193,19 @@ def test_the_dialog_copies_the_command(dock, images, folder, qtbot, monkeypatch)
     press(qtbot, form.command_button)
     said = parsed(shlex.split(QApplication.clipboard().text())[1:])
     assert (said["level"], said["stride"], said["cells"]) == ("niche", 64, None)
+
+
+def test_a_job_that_is_under_way_is_followed_and_no_other_is_started(
+    under_way, dock, images, qtbot
+):
+    form, going = dock.tokens.form, dock.tokens.going
+    qtbot.waitUntil(going.isVisible, timeout=SLOW_MS)
+    assert going.line.job == under_way
+    form.add([str(path) for path in images])
+    press(qtbot, form.run_button)
+    assert "being made already" in form.message.text()
+    press(qtbot, going.cancel_button)
+    qtbot.waitUntil(going.resume_button.isVisible, timeout=SLOW_MS)
+    assert under_way.status.state == "stopped"
+    assert jobs.list_jobs() == (under_way,)
+    assert dock.paths == ()

@@ -153,6 +153,8 @@ class TokensForm(QDialog):
         layout.addWidget(self.message)
         layout.addLayout(row(self.run_button, self.command_button))
         layout.addStretch()
+        for button in self.findChildren(QPushButton):
+            button.setAutoDefault(False)  # else Enter in a line presses one
 
     def _connect(self) -> None:
         self.add_images.clicked.connect(lambda: dialogs.ask_images(self, self.add, "Images"))

@@ -136,7 +136,8 @@ def do_cohort(tasks: "Sequence[Task]", device: str, scheduler: str, workers: int
     if failed:
         message = (
             f"{len(failed)} of {len(outcomes)} images failed: {', '.join(failed)}. Why is said "
-            "above. Run the same command again: only what is missing is computed."
+            "above (of a job: in its log). Run the same command again: only what is missing is "
+            "computed."
         )
         raise VirtuesError(message)
 
