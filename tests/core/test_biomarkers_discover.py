@@ -298,6 +298,7 @@ def test_too_few_patients_of_one_outcome_have_no_nested_estimate(files, tmp_path
         ({"resolution_from": 0.0}, "resolutions"),
         ({"resolution_to": 3.0}, "resolutions"),
         ({"resolution_step": 0.0}, "resolutions"),
+        ({"resolution_step": 1e-9}, "1000 resolutions or fewer, found 1,000,000,001"),
         ({"radius_um": -1.0}, "radius"),
         ({"seed": -1}, "seed"),
     ],

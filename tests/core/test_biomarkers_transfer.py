@@ -301,6 +301,11 @@ def test_forests_of_what_is_no_discovery(
         forests_of(changed(signatures=[]))
     with pytest.raises(ReadError, match="direction of each"):
         forests_of(changed(signatures=[{"name": "RS1", "direction": "up"}]))
+    with pytest.raises(ReadError, match="list of them"):
+        forests_of(changed(cells=5))
+    (changed() / "cells.parquet").write_text("x")
+    with pytest.raises(ReadError, match=r"cells that .* lists"):
+        forests_of(copy)
     with pytest.raises(InputError, match="tables have changed"):
         forests_of(changed(cells=[str(folder / "target" / "cells.h5ad")]))
 
@@ -358,7 +363,8 @@ def test_ratios_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "name"),
-    [({"high_above": -3}, "high_above"), ({"names": "x"}, "names"), ({"draws": 9}, "draws"),
+    [({"high_above": -3}, "high_above"), ({"high_above": float("inf")}, "expected numbers"),
+     ({"names": "x"}, "names"), ({"draws": 9}, "draws"),
      ({"radius_um": 0}, "radius_um"), ({"nearest": -1}, "nearest")],
 )  # fmt: skip
 def test_wrong_settings_are_named(wrong: dict[str, object], name: str) -> None:
@@ -392,3 +398,6 @@ def test_the_command(kept: Path, target: Files, tmp_path: Path) -> None:
     assert [f.name for f in load_forests(out / FOLDER)] == ["RS1", "RS2"]
     again = CliRunner().invoke(app, [*args, "--high-above", "-4"])
     assert isinstance(again.exception, ConfigError)
+    onto_itself = CliRunner().invoke(app, [*args[:2], str(out), *args[3:]])
+    assert isinstance(onto_itself.exception, InputError)
+    assert "for both" in str(onto_itself.exception)

@@ -325,7 +325,9 @@ def test_other_patients_are_told(fitted: Path, tmp_path: Path) -> None:
 
 def test_what_a_prediction_refuses(fitted: Path, tmp_path: Path) -> None:
     cells, _ = cohort(tmp_path, patients=4, signature="other")
-    with pytest.raises(InputError, match="tokens of the checkpoint the one it was trained with"):
+    with pytest.raises(
+        InputError, match=r"'abc'\), found tokens of cells by 'tiny' \(6 values, 'other'\)"
+    ):
         call("predict", fitted, cells, "--out", tmp_path / "t.csv")
     with pytest.raises(InputError, match=r"ends in \.csv"):
         call("predict", fitted, cells, "--out", tmp_path / "t.txt")

@@ -3,6 +3,7 @@
 import tracemalloc
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,6 +147,8 @@ def _broken(kind: str, own: AnnData) -> AnnData:
         own.obs["tissue_id"] = own.obs["tissue_id"].where(own.obs["cell_id"] > 3, "")
     elif kind == "twice":
         own.obs["cell_id"] = own.obs["cell_id"].to_numpy() // 3
+    elif kind == "unnumbered":
+        own.obs["cell_id"] = own.obs["cell_id"].where(own.obs["cell_id"] > 1)
     elif kind == "again":
         own.obs["tissue_id"] = "P0-1-A"
     return own
@@ -160,6 +163,7 @@ def _broken(kind: str, own: AnnData) -> AnnData:
         ("column", "expected a column 'tissue_id' in obs of 'b.h5ad'"),
         ("nameless", "3 rows of 'b.h5ad' without a tissue"),
         ("twice", "with a cell_id that is there before, in P1-"),
+        ("unnumbered", "whole numbers as cell_id in 'b.h5ad', found 1 row"),
         ("again", r"1 tissue in two tables: P0-1-A \(a.h5ad and b.h5ad\)"),
     ],
 )
@@ -206,6 +210,14 @@ def test_values_that_are_no_numbers_and_asking_for_what_is_not_there(tmp_path: P
         both.take(np.array([0]), "intensities")
     with pytest.raises(InputError, match="'colour'"):
         open_cells([tmp_path], columns=("colour",))
+    other.X[0, 0] = -2
+    write_table(other, tmp_path / "b.h5ad")
+    with pytest.raises(InputError, match=r"intensities above -1 in .*found -2"):
+        open_cells([tmp_path / "b.h5ad"]).take(np.array([0]), "intensities")
+    with h5py.File(tmp_path / "b.h5ad", "r+") as file:
+        file["obs"]["tissue_id"].attrs["encoding-version"] = "99"
+    with pytest.raises(ReadError, match="expected an AnnData"):
+        open_cells([tmp_path / "b.h5ad"])
     (tmp_path / "a.h5ad").unlink()
     with pytest.raises(ReadError):
         list(both.batches())

@@ -141,6 +141,8 @@ def test_what_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) 
         check_out(tmp_path / "file")
     with pytest.raises(VirtuesError, match="could not write"):
         check_out(tmp_path / "file" / "out")
+    with pytest.raises(VirtuesError, match="could not write"):
+        check_out(tmp_path / ("x" * 300))
 
 
 def _edit(out: Path, kind: str) -> None:

@@ -42,7 +42,7 @@ TimepointColumn = Annotated[
     str, typer.Option("--timepoint", help="Its column that says when a tissue was taken.")
 ]
 Covariates = Annotated[str, typer.Option("--covariates", help="Its columns to adjust for, A,B.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of all that is drawn.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31, help="Of all that is drawn.")]
 OutFolder = Annotated[
     Path, typer.Option("--out", help="Folder to write; one of an earlier analysis is replaced.")
 ]

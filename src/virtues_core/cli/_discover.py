@@ -87,15 +87,14 @@ def discover(
     columns = Columns(patient, tissue=tissue, outcome=outcome, positive=positive)
     joined = joined_cells(paths, clinical, columns)
     found = find(joined, config, progress=show_progress)
-    kept = _forests(found, show_progress) if forests and found.names else ()
     results = results_of(found, this_command(context))
     write_results(results, out)
-    if kept:
-        save_forests(kept, out / FOLDER)
     page = write_report(out)
     tell_notes([note for note in results.notes if note not in joined.notes])
     _tell(results.summary)
     typer.echo(f"{page}: {results.summary['patients']} patients, {len(found.names)} signatures")
+    if forests and found.names:  # last: what was found stays where one cannot be fitted
+        save_forests(_forests(found, show_progress), out / FOLDER)
 
 
 def _forests(found: Any, progress: Any) -> tuple[Any, ...]:

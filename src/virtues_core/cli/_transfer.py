@@ -17,6 +17,7 @@ from virtues_core.cli._clinical import (
     TimeColumn,
     TissueColumn,
 )
+from virtues_core.errors import InputError
 
 
 def transfer(
@@ -93,7 +94,7 @@ def transfer(
         nearest=nearest,
         seed=seed,
     )
-    check_out(out)
+    _check_apart(folder, check_out(out))
     columns = Columns(
         patient, tissue=tissue, time=time, event=event, covariates=names_in(covariates)
     )
@@ -111,6 +112,17 @@ def transfer(
         f"{page}: {len(found.patients)} patients, {len(forests)} signatures "
         f"(forests: {size / 1e6:.1f} MB, in {out / FOLDER})"
     )
+
+
+def _check_apart(folder: Path, out: Path) -> None:
+    """See that the discovery is not replaced by what comes of it."""
+    source = folder.resolve()
+    if out.resolve() in {source, *source.parents}:
+        message = (
+            f"expected another folder to write than that of the discovery, found {str(out)!r} for "
+            "both. Choose another --out."
+        )
+        raise InputError(message)
 
 
 def _tell(summary: Mapping[str, Any]) -> None:

@@ -9,6 +9,9 @@ from virtues_core.cohort.biomarkers.interpret_config import InterpretConfig
 from virtues_core.cohort.biomarkers.ratios import RatioTypes
 from virtues_core.errors import ConfigError
 
+MOST_RESOLUTIONS = 1000
+"""Each takes a partition of all cells."""
+
 
 @dataclass(frozen=True)
 class DiscoverConfig:
@@ -68,6 +71,12 @@ class DiscoverConfig:
             message = (
                 "expected resolutions from above 0 to as much or more by a step above 0, found "
                 f"{low!r} to {high!r} by {step!r}."
+            )
+            raise ConfigError(message)
+        if (high - low) / step > MOST_RESOLUTIONS - 1:
+            message = (
+                f"resolution_step: expected {MOST_RESOLUTIONS} resolutions or fewer, found "
+                f"{(high - low) / step + 1:,.0f}. Take a larger step."
             )
             raise ConfigError(message)
         if 0 < self.permutations < 19:

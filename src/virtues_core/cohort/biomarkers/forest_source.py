@@ -122,7 +122,8 @@ def _directions(results: Results, folder: Path) -> dict[str, Direction]:
 def _tables(results: Results, folder: Path) -> CellTables:
     """Open the tables that a discovery was made of."""
     base = Path(str(results.summary.get("folder") or "."))
-    paths = [base / str(path) for path in results.summary.get("cells") or ()]
+    told = results.summary.get("cells")
+    paths = [base / str(path) for path in told] if isinstance(told, list) else []
     gone = [str(path) for path in paths if not path.exists()]
     if gone or not paths:
         message = (
@@ -140,7 +141,14 @@ def _aligned(
     """Put members and numbers of patients, (N,) each, in the order of the tables' rows."""
     import pandas as pd
 
-    rows = results.read_cells(["tissue_id", "cell_id", "patient_id", *names])
+    try:
+        rows = results.read_cells(["tissue_id", "cell_id", "patient_id", *names])
+    except (OSError, ValueError) as error:
+        message = (
+            f"expected the cells that {str(folder)!r} lists, could not read them ({error}). Run "
+            "the discovery again."
+        )
+        raise ReadError(message) from error
     patients = rows["patient_id"].astype("category").cat.codes.to_numpy()
     tissues = cells.cells["tissue_id"].cat
     own = rows["tissue_id"].astype("category").cat

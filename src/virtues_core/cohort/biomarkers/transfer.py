@@ -72,6 +72,12 @@ class TransferConfig:
         except InputError as error:
             message = f"high_above, low_below, names: {error}"
             raise ConfigError(message) from error
+        if not np.isfinite([self.high_above, self.low_below]).all():
+            message = (
+                "high_above, low_below: expected numbers, found "
+                f"{self.high_above!r} and {self.low_below!r}."
+            )
+            raise ConfigError(message)
         if self.draws < 100:
             message = f"draws: expected 100 or more for an interval, found {self.draws!r}."
             raise ConfigError(message)

@@ -219,7 +219,9 @@ def _opened(
                 rows.append(own)
     problems += [*_of_files(files), *_in_two(files, rows)]
     if not files and not problems and not unreadable:
-        problems.append(f"expected {several(level)}, found none in {some(paths)}.")
+        problems.append(
+            f"expected {several(level)}, found none in {some(paths)}. Embed images with cells."
+        )
     if problems or unreadable:
         kind = InputError if problems else ReadError
         raise kind(report("tables of tokens", [*unreadable, *problems]))
@@ -292,13 +294,16 @@ def _wrong_rows(file: TokenFile, rows: "pd.DataFrame") -> list[str]:
     problems = []
     nameless = int((rows["tissue_id"] == "").sum())
     if nameless:
-        problems.append(f"{counted(nameless, 'row')} of {file.path.name!r} without a tissue.")
+        problems.append(
+            f"{counted(nameless, 'row')} of {file.path.name!r} without a tissue. "
+            "Embed the image again with --tissue."
+        )
     again = rows.duplicated(["tissue_id", number])
     if again.any():
         told = some(rows.loc[again, "tissue_id"].unique())
         problems.append(
             f"{counted(int(again.sum()), 'row')} of {file.path.name!r} with a {number} that is "
-            f"there before, in {told}."
+            f"there before, in {told}. Number the cells of each tissue, or embed it again."
         )
     return problems
 

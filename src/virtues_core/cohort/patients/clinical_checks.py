@@ -218,7 +218,12 @@ def survival_of(times: "pd.Series", events: "pd.Series") -> tuple["pd.DataFrame"
         )
     seen = known.isin(_YES)
     both = numbers.notna() & events.notna()
-    if not problems and not seen[both[both].index].any():
+    if not problems and not both.any():
+        problems.append(
+            f"expected a time in {times.name!r} and 0 or 1 in {events.name!r}, found no patient "
+            "with both. Name other columns, or fill them."
+        )
+    elif not problems and not seen[both[both].index].any():
         problems.append(
             f"expected an event in {events.name!r}, found {counted(int(both.sum()), 'patient')} "
             "with a time, all of them censored. There is no survival to compare."

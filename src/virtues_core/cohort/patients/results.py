@@ -236,6 +236,7 @@ def check_out(out: Path | str) -> Path:
         It cannot be written.
     """
     out = Path(out)
+    check_writable(out)
     inside = {path.name for path in out.iterdir()} if out.is_dir() else set()
     strange = inside - _OWN if is_results(out) else inside
     if out.is_file() or strange:
@@ -244,7 +245,6 @@ def check_out(out: Path | str) -> Path:
             f"with something else in it ({some(strange) or 'a file'}). Choose another --out."
         )
         raise InputError(message)
-    check_writable(out)
     return out
 
 

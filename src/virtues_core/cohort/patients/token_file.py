@@ -85,7 +85,15 @@ class TokenFile:
                 "again with `virtues embed`."
             )
             raise InputError(message)
-        return log_intensities(found, self.var, markers) if of == "intensities" else found
+        if of == "tokens":
+            return found
+        if found.size and found.min() <= -1:
+            message = (
+                f"expected mean intensities above -1 in {str(self.path)!r}, of which log(1 + x) is "
+                f"taken, found {found.min():g}. Embed images without negative values."
+            )
+            raise InputError(message)
+        return log_intensities(found, self.var, markers)
 
     def patients_by(self, column: str) -> "pd.DataFrame | None":
         """Read who a column of ``obs`` says each tissue is of; None where there is no such column.
@@ -218,11 +226,19 @@ def _opened(path: Path) -> Iterator[Any]:
             with h5py.File(path, "r") as file:
                 yield file
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        message = (
-            f"expected an AnnData (.h5ad or .zarr) at {str(path)!r}, found something else "
-            f"({error}). Make it again with `virtues embed`."
-        )
-        raise ReadError(message) from error
+        raise _no_table(path, error) from error
+    except Exception as error:
+        if type(error).__name__ != "IORegistryError":  # anndata's, of no public name
+            raise
+        raise _no_table(path, error) from error
+
+
+def _no_table(path: Path, error: Exception) -> ReadError:
+    message = (
+        f"expected an AnnData (.h5ad or .zarr) at {str(path)!r}, found something else ({error}). "
+        "Make it again with `virtues embed`."
+    )
+    return ReadError(message)
 
 
 def _rows(group: Any, file: TokenFile, columns: Sequence[str]) -> "pd.DataFrame":
@@ -250,7 +266,7 @@ def _rows(group: Any, file: TokenFile, columns: Sequence[str]) -> "pd.DataFrame"
     patient = read_elem(obs["patient_id"]) if "patient_id" in there else [""] * file.rows
     found: dict[str, Any] = {
         "tissue_id": names(read_elem(obs["tissue_id"])),
-        number: np.asarray(read_elem(obs[number])).astype(np.int64),
+        number: _whole(read_elem(obs[number]), number, file.path),
         "patient_id": names(patient),
         "x_um": np.asarray(places[:, 0], np.float32),
         "y_um": np.asarray(places[:, 1], np.float32),
@@ -263,6 +279,19 @@ def _rows(group: Any, file: TokenFile, columns: Sequence[str]) -> "pd.DataFrame"
             numeric = isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
             found[name] = values if numeric else names(values)
     return pd.DataFrame(found)
+
+
+def _whole(values: Any, column: str, path: Path) -> NDArray[np.int64]:
+    """Check that rows are numbered by whole numbers."""
+    given = np.asarray(values, np.float64)
+    wrong = int((~np.isfinite(given) | (given != np.round(given))).sum())
+    if wrong:
+        message = (
+            f"expected whole numbers as {column} in {path.name!r}, found {wrong:,} rows without. "
+            "Make the table with `virtues embed`."
+        )
+        raise InputError(message)
+    return np.asarray(values).astype(np.int64)
 
 
 def names(values: Any, unknown: str = "") -> "pd.Categorical":

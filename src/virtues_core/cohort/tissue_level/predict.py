@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from virtues_core.cohort.patients.cells import CellTables
+from virtues_core.cohort.patients.token_file import several
 from virtues_core.cohort.patients.wording import counted, some
 from virtues_core.cohort.tissue_level.bags import tissue_rows
 from virtues_core.cohort.tissue_level.model_file import MilModel, digest
@@ -56,13 +57,14 @@ def predict(
     import pandas as pd
     import torch
 
-    if (cells.signature, cells.level) != (model.signature, model.level):
-        what = "checkpoint" if cells.signature != model.signature else "level"
-        found = "another" if what == "checkpoint" else cells.level
-        wanted = "the one it was trained with" if what == "checkpoint" else model.level
+    dim = len(model.networks[0].mean)
+    if (cells.signature, cells.level, cells.dim) != (model.signature, model.level, dim):
         message = (
-            f"expected tokens of the {what} {wanted}, found {found}. Embed the images again with "
-            "that one, or fit a model to these."
+            f"expected tokens of {several(model.level)} by the checkpoint that the model was "
+            f"fitted on ({dim} values, {model.signature!r}), found tokens of "
+            f"{several(cells.level)} by {cells.files[0].made_with.checkpoint!r} "
+            f"({cells.dim} values, {cells.signature!r}). "
+            "Embed the images again with that one, or fit a model to these."
         )
         raise InputError(message)
     names, rows = tissue_rows(cells.cells)
