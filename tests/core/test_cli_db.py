@@ -225,6 +225,22 @@ def test_another_checkpoint_is_refused(cohort: Path, tmp_path: Path) -> None:
              "--checkpoint", "demo")  # fmt: skip
 
 
+def test_a_clinical_table_of_other_tissues_is_told(cohort: Path, tmp_path: Path) -> None:
+    table = pd.DataFrame({"image": ["r0", "z"], "patient": ["P0", "P1"]})
+    table.to_csv(tmp_path / "some.csv", index=False)
+    table.iloc[1:].to_csv(tmp_path / "others.csv", index=False)
+    build = ["db", "build", cohort / "images", "--checkpoint", cohort / "model"]
+    build += ["--patient", "patient", "--tissue", "image"]
+    with pytest.raises(
+        InputError, match=r"names, found .*r0.*, where it names z\. Name them alike"
+    ):
+        call(*build, "--out", tmp_path / "a.vdb", "--clinical", tmp_path / "others.csv")
+    said = call(*build, "--out", tmp_path / "b.vdb", "--clinical", tmp_path / "some.csv")
+    assert "2 tissues of no patient of the clinical table: r1, r2." in said
+    call("db", "add", tmp_path / "b.vdb", cohort / "images")  # a table that is not given again
+    assert TissueDatabase.open(tmp_path / "b.vdb").tissue("r0").patient_id == "P0"
+
+
 def test_a_spora_folder_says_who_and_what(cohort: Path, tmp_path: Path) -> None:
     config = CohortConfig(patients=2, tissues_per_patient=2, size_px=160)
     folder = write_spora(simulate_cohort(config), tmp_path / "spora")

@@ -1,6 +1,6 @@
 """What goes into a database of tissues: images or tables, clinical values, types of cells."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -85,6 +85,7 @@ def store_images(
     from virtues_core.cli._options import show_progress
     from virtues_core.cohort.retrieval import add_images
 
+    _check_known([name for one in images for name in (one.name, one.image)], known)
     found = add_images(
         database,
         images,
@@ -94,7 +95,7 @@ def store_images(
         batch_size=batch_size,
         progress=show_progress,
     )
-    _tell(found, database)
+    _tell(found, database, known)
 
 
 def store_tables(database: "TissueDatabase", tables: "CellTables", known: "Known") -> None:
@@ -102,7 +103,29 @@ def store_tables(database: "TissueDatabase", tables: "CellTables", known: "Known
     from virtues_core.cli._options import show_progress
     from virtues_core.cohort.retrieval import add_tables
 
-    _tell(add_tables(database, tables, known, progress=show_progress), database)
+    _check_known(tables.cells["tissue_id"].cat.categories, known)
+    _tell(add_tables(database, tables, known, progress=show_progress), database, known)
+
+
+def _check_known(names: Iterable[str | None], known: "Known") -> None:
+    """See that a clinical table that names tissues names some of these.
+
+    Raises
+    ------
+    InputError
+        It names others alone.
+    """
+    from virtues_core.cohort.patients.wording import some
+
+    if known.clinical is None or known.clinical.tissues is None:
+        return
+    ours, theirs = {str(name) for name in names if name}, set(known.clinical.tissues.index)
+    if not ours & theirs:
+        message = (
+            f"expected tissues that the clinical table names, found {some(ours)}, where it names "
+            f"{some(theirs)}. Name them alike, or another column (--tissue)."
+        )
+        raise InputError(message)
 
 
 def is_table(path: Path) -> bool:
@@ -155,7 +178,7 @@ def opened(out: Path, settings: "Settings") -> "TissueDatabase":
     return found
 
 
-def _tell(added: "Added", database: "TissueDatabase") -> None:
+def _tell(added: "Added", database: "TissueDatabase", known: "Known") -> None:
     """Say what became of the tissues.
 
     Raises
@@ -163,12 +186,24 @@ def _tell(added: "Added", database: "TissueDatabase") -> None:
     VirtuesError
         Some failed.
     """
+    from virtues_core.cohort.patients.wording import counted, some
+
     if added.small:
         typer.echo(
             f"note: {len(added.small)} tissues are smaller than 4 × 4 tiles of 128 px and left out "
             f"(--small whole takes them): {', '.join(added.small)}",
             err=True,
         )
+    if known.clinical is not None:
+        there, own = set(known.clinical.table.index), {*added.made, *added.kept}
+        nobody = [t.tissue_id for t in database.tissues() if t.patient_id not in there]
+        nobody = [name for name in nobody if name in own]
+        if nobody:
+            typer.echo(
+                f"note: {counted(len(nobody), 'tissue')} of no patient of the clinical table: "
+                f"{some(nobody)}.",
+                err=True,
+            )
     for name, why in added.failed.items():
         typer.echo(f"{name}: failed: {why}", err=True)
     typer.echo(

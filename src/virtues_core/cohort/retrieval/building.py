@@ -163,7 +163,7 @@ def add_images(
 ) -> Added:
     """Store tissues from their images; each is in the database as soon as it is computed.
 
-    What is there from the same files is kept, and only its clinical values are looked up again.
+    What is there from the same files is kept, and what tables say of it now is added.
 
     Parameters
     ----------
@@ -268,6 +268,19 @@ class _Tissue:
     entry: Callable[[Stored], TissueEntry]
 
 
+def _added_to(old: Stored, new: Stored) -> Stored:
+    """Keep what was known of a tissue where nothing else is said of it now."""
+    shares = new.composition
+    if shares is None and new.stamp == old.stamp:
+        shares = old.composition
+    return replace(
+        new,
+        patient_id=new.patient_id or old.patient_id,
+        clinical={**old.clinical, **new.clinical},
+        composition=shares,
+    )
+
+
 def _store(database: TissueDatabase, work: Sequence[_Tissue], progress: Progress | None) -> Added:
     """Store tissue by tissue, going on where one fails."""
     there = {one.tissue_id: one for one in database.tissues()}
@@ -276,6 +289,7 @@ def _store(database: TissueDatabase, work: Sequence[_Tissue], progress: Progress
         try:
             about = one.about()
             old = there.get(about.tissue_id)
+            about = about if old is None else _added_to(old, about)
             if old is None or old.stamp != about.stamp:
                 database.add([one.entry(about)], replacing=old is not None)
                 made.append(about.tissue_id)

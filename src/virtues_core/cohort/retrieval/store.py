@@ -317,8 +317,9 @@ def _number_in(text: str) -> float | None:
 def _no_such(what: str, name: str, names: Sequence[str], path: Path) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
     shown = near or sorted(names)[:10]
-    hint = f"Did you mean {', '.join(near)}?" if near else f"There are: {', '.join(shown)}."
-    return f"expected a {what} of {path.name!r}, found no {name!r}. {hint if shown else ''}".strip()
+    there = f"There are: {', '.join(shown)}." if shown else "There are none."
+    hint = f"Did you mean {', '.join(near)}?" if near else there
+    return f"expected a {what} of {path.name!r}, found no {name!r}. {hint}"
 
 
 def _unusable(path: Path, error: sqlite3.Error) -> VirtuesError:
