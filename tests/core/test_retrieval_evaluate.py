@@ -142,6 +142,15 @@ def test_the_same_seed_draws_the_same(told_apart: TissueDatabase) -> None:
     assert [c.drawn for c in first.cases] != [c.drawn for c in other.cases]
 
 
+def test_as_many_matches_as_there_are_tissues_are_said_to_tell_nothing(
+    told_apart: TissueDatabase,
+) -> None:
+    found = evaluate_retrieval(told_apart, RetrievalConfig(("kind",), top=100, pixels=0))
+    assert len(found.cases[0].matches) == 22
+    assert "24 of 24 queries have 100 tissues of other patients or fewer" in found.notes[-2]
+    assert not any("or fewer" in note for note in evaluate_retrieval(told_apart, CONFIG).notes)
+
+
 def test_tissues_without_a_label_take_no_part(told_apart: TissueDatabase) -> None:
     told_apart.describe(Stored("T0", "P0", {"coin": 1}))
     found = evaluate_retrieval(told_apart, CONFIG)

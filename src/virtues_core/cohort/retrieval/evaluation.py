@@ -140,6 +140,12 @@ def evaluate_retrieval(
     scores = {label: _score(cases, tissues, label, config) for label in config.labels}
     composition = _compositions(cases, config, notes)
     pixels = _pixels(cases, tissues, config, notes, progress)
+    whole = sum(case.candidates <= config.top for case in cases)
+    if whole:
+        notes.append(
+            f"{whole} of {len(cases)} queries have {config.top} tissues of other patients or "
+            "fewer: all of them are matches, whatever their distance, as in a draw at random."
+        )
     notes.append(
         "McNemar's test takes the cases (query and rank) as independent, which those of one "
         "patient are not: the intervals draw patients."
