@@ -163,6 +163,7 @@ def test_a_query_by_a_tissue_of_the_database(cohort: Path) -> None:
         (["--where", "stag=1"], "Did you mean stage"),
         (["--where", "stage=1"], "none that the filters let through"),
         (["--top", "0"], "1 or more"),
+        (["--patient", "p0"], "expected the patient 'P0'.*found --patient 'p0'"),
     ):
         with pytest.raises(InputError, match=why):
             call(*base, *wrong)

@@ -185,6 +185,12 @@ def query(
             message = f"{error} There is no image at {image_path!r} either."
             raise InputError(message) from error
         own = (image_path,)
+    if patient and said and patient != said:
+        message = (
+            f"expected the patient {said!r}, whose tissue {image_path!r} is known to be, found "
+            f"--patient {patient!r}: tissues of {said!r} would match. Leave --patient out."
+        )
+        raise InputError(message)
     patient = patient or said
     found = database.search(
         tokens,
