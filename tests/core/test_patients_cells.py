@@ -281,6 +281,21 @@ def test_patients_of_cells_by_their_tissue(tmp_path: Path) -> None:
         join(cells, clinic(tmp_path, "id\nA\nB\n", Columns("id")))
 
 
+def test_patients_that_are_written_in_two_ways_are_refused(
+    cells: CellTables, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"found 1 patient otherwise .*: 'P1-1' and 'p1-1'"):
+        join(cells, clinic(tmp_path, "id\nP0-0\np1-1\n", Columns("id")))
+    own = table(60, 0, patients=3)
+    own.obs["patient_id"] = own.obs["patient_id"].str[-1]
+    write_table(own, tmp_path / "t.h5ad")
+    numbers = open_cells([tmp_path / "t.h5ad"])
+    with pytest.raises(InputError, match=r"found 2 patients .*: '1' and '001', '2' and '2.0'"):
+        join(numbers, clinic(tmp_path, "id\n0\n001\n2.0\n", Columns("id")))
+    with pytest.raises(InputError, match="a patient written in two ways: '001' and '1'"):
+        clinic(tmp_path, "id\n0\n001\n1\n", Columns("id"))
+
+
 def test_a_tissue_of_two_patients_is_refused(cells: CellTables, tmp_path: Path) -> None:
     text = "id,s\nP0-0,P0-0-A\nP0-1,P1-1-A\n"
     with pytest.raises(InputError, match=r"1 tissue \(P1-1-A: P0-1 and P1-1\)"):

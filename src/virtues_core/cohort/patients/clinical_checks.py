@@ -43,10 +43,22 @@ def problems_of_names(raw: "pd.DataFrame", columns: "Columns") -> list[str]:
                 f"{counted(len(lacking), 'row')} without a {what} in {name!r} (line "
                 f"{some(lacking)}). Name the {what}, or delete the row."
             )
-        alike = _alike(raw[name].dropna(), lambda text: " ".join(text.casefold().split()))
+        alike = _alike(raw[name].dropna(), bare_name, numbers=True)
         if alike:
             problems.append(f"a {what} written in two ways: {some(alike)}. Write each in one way.")
     return problems
+
+
+def bare_name(text: str) -> str:
+    """Give what is left of a name without what a spreadsheet changes: case, blanks, zeros.
+
+    Examples
+    --------
+    >>> [bare_name(text) for text in ("P 1", "p  1", "001", "1.0", "1.10")]
+    ['p 1', 'p 1', '1', '1', '1.10']
+    """
+    number = re.fullmatch(r"0*(\d+)(\.0)?", text)
+    return number[1] if number else " ".join(text.casefold().split())
 
 
 def once_each(
@@ -120,11 +132,11 @@ def _bare(text: str) -> str:
     return re.sub(r"[\s_.,;:'\"()]|(?<=\w)-(?=\w)", "", kept) or text
 
 
-def _alike(values: "pd.Series", bare: Callable[[str], str]) -> list[str]:
-    """Give the spellings that are one in their bare form, as ``'a' and 'A'``; numbers have none."""
+def _alike(values: "pd.Series", bare: Callable[[str], str], *, numbers: bool = False) -> list[str]:
+    """Give spellings that are one in their bare form, as ``'a' and 'A'``; of numbers if asked."""
     spellings: dict[str, set[str]] = {}
     for text in values.unique():
-        if not _is_number(text):
+        if numbers or not _is_number(text):
             spellings.setdefault(bare(text), set()).add(text)
     ways = [sorted(found) for found in spellings.values() if len(found) > 1]
     return [" and ".join(map(repr, found)) for found in ways]

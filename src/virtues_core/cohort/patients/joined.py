@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.patients.cells import CellTables
 from virtues_core.cohort.patients.clinical import Clinical
+from virtues_core.cohort.patients.clinical_checks import bare_name
 from virtues_core.cohort.patients.wording import counted, some
 from virtues_core.errors import InputError
 
@@ -69,12 +70,13 @@ def join(cells: CellTables, clinical: Clinical) -> PatientCells:
     Raises
     ------
     InputError
-        Nobody is in both, a tissue belongs to two patients, or those in both have one outcome
-        alone, or all of them are censored.
+        Nobody is in both, or someone by two spellings, a tissue belongs to two patients, or those
+        in both have one outcome alone, or all of them are censored.
     """
     tissues, owners = _owners(cells, clinical)
     known = clinical.table.index
     theirs = sorted(set(owners) & set(known))
+    _check_spellings(set(owners) - {""}, set(known))
     if not theirs:
         named = sorted(set(owners) - {""})
         message = (
@@ -90,6 +92,23 @@ def join(cells: CellTables, clinical: Clinical) -> PatientCells:
     return PatientCells(
         cells, clinical.of(theirs), tuple(theirs), codes, (*cells.notes, *clinical.notes, *notes)
     )
+
+
+def _check_spellings(ours: set[str], theirs: set[str]) -> None:
+    """Refuse patients whom the tables and the clinic write in two ways."""
+    lone = {bare_name(name): name for name in sorted(ours - theirs)}
+    pairs = [
+        f"{lone[bare_name(name)]!r} and {name!r}"
+        for name in sorted(theirs - ours)
+        if bare_name(name) in lone
+    ]
+    if pairs:
+        message = (
+            f"expected each patient written in one way, found {counted(len(pairs), 'patient')} "
+            f"otherwise in the tables of tokens than in the clinical table: {some(pairs)}. Write "
+            "them alike."
+        )
+        raise InputError(message)
 
 
 def _owners(cells: CellTables, clinical: Clinical) -> tuple[list[str], list[str]]:
