@@ -47,6 +47,10 @@ class JobLine:
     submitted: float | None = None
     """Seconds since 1970."""
     message: str = ""
+    goes_on: bool = False
+    """Whether resuming spares what was done before."""
+    if_resumed: str = ""
+    """What resuming does, in words."""
     resources: Resources | None = None
     results: tuple["Result", ...] = ()
 
@@ -111,6 +115,8 @@ def _read_line(job: Job) -> JobLine:
         seconds_left=status.seconds_left,
         submitted=record.submitted,
         message=status.message,
+        goes_on=record.goes_on,
+        if_resumed=record.if_resumed,
         resources=status.resources if status.state in UNDER_WAY else None,
         results=results_of(job.run_dir, record),
     )

@@ -85,7 +85,7 @@ def test_cancel_now_and_resume(virtues) -> None:
     while job.status.pid is None:
         time.sleep(0.02)
     assert virtues("jobs", "cancel", "long", "--now") == (
-        0, "long: ended; virtues jobs resume goes on\n"
+        0, "long: ended; resume runs it again from the beginning\n"
     )  # fmt: skip
     assert job.status.state == "stopped"
     status, said = virtues("jobs", "resume", "long")

@@ -29,7 +29,7 @@ from virtues_core.jobs import (
 )
 from virtues_core.jobs.control import ENDED
 from virtues_core.jobs.devices import present_devices, turn
-from virtues_core.jobs.launch import RESUMABLE, WORKER
+from virtues_core.jobs.launch import KEEPING, RESUMABLE, WORKER
 from virtues_core.run_dir import LOG, RUN, STATUS, RunRecord, StatusWriter, update_run
 
 FOREVER = ("--patients", "2000", "--tissues", "1", "--size", "128")
@@ -175,13 +175,14 @@ def test_a_cancelled_job_stops_and_is_resumed(tmp_path: Path) -> None:
         remove(job)
     cancel(job)
     assert wait(job, "stopped") == "stopped"
+    assert job.status.message == "stopped; resume runs it again from the beginning"
     with pytest.raises(RunError, match="is stopped"):
         cancel(job)
     resume(job)
     at_work(job)  # the old wish to cancel is forgotten
     kill(job)
     assert job.status.state == "stopped"
-    assert "at once" in job.status.message
+    assert job.status.message == "ended at once; resume runs it again from the beginning"
     remove(job)
     assert not job.run_dir.exists()
     assert list_jobs() == ()
@@ -397,6 +398,23 @@ def test_commands_that_resume_are_those_that_say_so() -> None:
         if {"--resume", "--run-dir"} <= {text for p in command.params for text in p.opts}
     }
     assert resuming == RESUMABLE
+    for words in KEEPING:
+        command = commands[words[0]]
+        assert all(word in command.commands for word in words[1:])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("pretrain", "--images", "none.tiff"), "goes on from the last saved state"),
+        (("embed", "none.tiff", "--out", "x"), "goes on with what is not made yet"),
+        (("db", "build", "none.tiff", "--out", "x.db"), "goes on with what is not made yet"),
+        (("db", "evaluate", "none.db", "--out", "x"), "runs it again from the beginning"),
+    ],
+)
+def test_what_resuming_does_is_said_as_it_is(words: tuple[str, ...], told: str) -> None:
+    job = submit(words, executor="local")
+    assert job.record.if_resumed == f"resume {told}"
 
 
 def test_the_window_can_ask_for_jobs_without_pytorch() -> None:

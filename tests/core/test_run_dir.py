@@ -65,13 +65,14 @@ def test_a_run_tells_how_it_stands_and_what_it_takes(tmp_path: Path) -> None:
     ("error", "state", "told"),
     [
         (InputError("expected an image"), "failed", "expected an image"),
-        (KeyboardInterrupt(), "stopped", "resume"),
+        (KeyboardInterrupt(), "stopped", "stopped; resume runs it again from the beginning"),
         (ValueError("patient 17"), "failed", "ValueError"),
     ],
 )
 def test_how_a_run_ended_is_told(
     tmp_path: Path, error: BaseException, state: str, told: str
 ) -> None:
+    update_run(tmp_path, command="stratify")
     with pytest.raises(type(error)), StatusWriter(tmp_path):
         raise error
     status = read_status(tmp_path)

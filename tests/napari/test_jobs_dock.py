@@ -17,6 +17,7 @@ from napari_virtues.job_files import JobWatch
 from virtues_core.jobs import Job, list_jobs, submit
 from virtues_core.jobs.registry import register
 from virtues_core.read import write_ome_tiff
+from virtues_core.run_dir import update_run
 
 SLOW_MS = 300_000
 """How long a step may take on a machine that others use too."""
@@ -117,6 +118,11 @@ def test_cancel_resume_and_a_process_that_is_killed(dock, qtbot, tmp_path):
     assert "RAM" in dock.details.usage.text()
     press(qtbot, dock.cancel_button)
     until(dock, qtbot, "stopped")
+    assert dock.resume_button.text() == "Run again"  # a simulation saves nothing to go on from
+    assert "again from the beginning" in dock.details.message.text()
+    update_run(job.run_dir, resumable=True)
+    qtbot.waitUntil(lambda: dock.resume_button.text() == "Resume", timeout=SLOW_MS)
+    update_run(job.run_dir, resumable=False)
     press(qtbot, dock.resume_button)
     until(dock, qtbot, "running")
     psutil.Process(job.status.pid).kill()

@@ -23,10 +23,7 @@ from napari_virtues.job_files import JobLine, Metrics, Result, usage
 LOG_LINES = 2_000
 """Lines of a log that are kept in sight."""
 KINDS = {"failed": "error", "lost": "error", "unreadable": "error", "stopped": "warning"}
-LOST = (
-    "Its process ended without a word: killed, out of memory, or the machine went down. "
-    "Resume goes on from what was saved."
-)
+LOST = "Its process ended without a word: killed, out of memory, or the machine went down"
 _RESULT = Qt.ItemDataRole.UserRole
 
 
@@ -60,9 +57,10 @@ class JobDetails(QWidget):
         parts = [f"virtues {line.command}" if line.command else "", usage(line.resources)]
         self.usage.setText(" · ".join(filter(None, parts)))
         self.usage.setToolTip(str(line.job.run_dir))
-        said = line.message or (LOST if line.state == "lost" else "")
-        if line.state == "lost" and line.message:
-            said = f"{LOST} Its last word: {line.message}"
+        said = line.message
+        if line.state == "lost":
+            word = f" Its last word: {line.message}" if line.message else ""
+            said = f"{LOST}; {line.if_resumed}.{word}"
         self.message.say(said, KINDS.get(line.state, "note"))
         self._list(line.results)
 

@@ -21,7 +21,7 @@ from napari_virtues.job_files import UNDER_WAY, JobLine, clock, duration, usage
 
 HEADERS = {
     "Job": "Its name",
-    "State": "Lost: its process died without a word; Resume goes on",
+    "State": "Lost: its process died without a word",
     "Progress": "How much is done, and an estimate of the time left",
     "Started": "When it was asked for",
 }

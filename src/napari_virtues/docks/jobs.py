@@ -107,12 +107,12 @@ class JobsDock(QWidget):
             return
         if line.job.run_dir not in self._asked_to_stop:
             self._asked_to_stop.add(line.job.run_dir)
-            self._act(cancel, line.job, "Cancelling: it saves first.")
+            self._act(cancel, line.job, "Cancelling: a training saves first.")
         elif dialogs.confirm(
             self,
             "End at once?",
             f"{line.job.name} was asked to stop and still saves, or hangs. End it at once? "
-            "What it did since its last saved state is lost.",
+            "What is not saved is lost.",
         ):
             self._act(kill, line.job, "Ended.")
 
@@ -120,7 +120,7 @@ class JobsDock(QWidget):
         """Go on with the chosen job."""
         line = self.table.line
         if line is not None and line.state in RESUMABLE:
-            self._act(resume, line.job, "Resumed.")
+            self._act(resume, line.job, "Resumed." if line.goes_on else "Begun again.")
 
     def remove(self) -> None:
         """Delete the chosen job's folder, after asking."""
@@ -184,6 +184,9 @@ class JobsDock(QWidget):
         asked = line is not None and line.job.run_dir in self._asked_to_stop
         self.cancel_button.setText("End at once…" if asked else "Cancel")
         self.resume_button.setEnabled(state in RESUMABLE)
+        anew = line is not None and not line.goes_on
+        self.resume_button.setText("Run again" if anew else "Resume")
+        self.resume_button.setToolTip("" if line is None else line.if_resumed.capitalize())
         self.remove_button.setEnabled(state is not None and state not in UNDER_WAY)
         self.details.show_line(line)
 
@@ -236,8 +239,7 @@ class JobsDock(QWidget):
         self.resume_button.clicked.connect(self.resume)
         self.remove_button.clicked.connect(self.remove)
         self.details.open_wanted.connect(self.open_result)
-        self.cancel_button.setToolTip("Have it save its state and stop; Resume goes on")
-        self.resume_button.setToolTip("Go on where it stopped, with the same command")
+        self.cancel_button.setToolTip("Have it stop; a training saves its state first")
         self.remove_button.setToolTip("Delete its folder: log, checkpoints and results")
 
     def _lay_out(self) -> None:

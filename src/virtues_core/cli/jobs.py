@@ -88,17 +88,18 @@ def cancel(
         bool, typer.Option("--now", help="End it at once; what was not saved is lost.")
     ] = False,
 ) -> None:
-    """Ask a job to stop; it saves first, and resume goes on."""
+    """Ask a job to stop; a training saves first."""
     from virtues_core.jobs import cancel as ask
     from virtues_core.jobs import find_job, kill
+    from virtues_core.run_dir import stopped_words
 
     job = find_job(name)
     (kill if now else ask)(job)
-    typer.echo(f"{job.name}: {'ended' if now else 'asked to stop'}; virtues jobs resume goes on")
+    typer.echo(f"{job.name}: {stopped_words(job.run_dir, 'ended' if now else 'asked to stop')}")
 
 
 def resume(name: JobName) -> None:
-    """Go on with a job that was stopped, failed or lost."""
+    """Go on with a job that was stopped, failed or lost; most run again from the beginning."""
     from virtues_core.jobs import find_job
     from virtues_core.jobs import resume as go_on
 
@@ -201,7 +202,7 @@ def start(app: typer.Typer, asked: Asked) -> None:
 def _started(name: str) -> str:
     lines = {
         f"follow {name}": "its log as it comes",
-        f"cancel {name}": "stop, saving first",
+        f"cancel {name}": "stop; a training saves first",
         "list": "all jobs",
     }
     width = max(map(len, lines))

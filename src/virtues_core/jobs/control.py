@@ -12,7 +12,15 @@ from virtues_core.errors import RunError, VirtuesError
 from virtues_core.files import replacing
 from virtues_core.jobs.registry import Job, forget, jobs_root, list_jobs
 from virtues_core.jobs.slurm import cancel_queued
-from virtues_core.run_dir import CANCEL, LOG, UNDER_WAY, Status, is_run_dir, write_status
+from virtues_core.run_dir import (
+    CANCEL,
+    LOG,
+    UNDER_WAY,
+    Status,
+    is_run_dir,
+    stopped_words,
+    write_status,
+)
 
 ENDED = frozenset({"finished", "stopped", "failed", "lost"})
 """States in which nothing is at work."""
@@ -21,7 +29,7 @@ FOLLOW_S = 0.3
 
 
 def cancel(job: Job) -> None:
-    """Ask a job to stop; it saves what it has first, as at Ctrl-C, which may take a while.
+    """Ask a job to stop, as by Ctrl-C; a training saves first, which may take a while.
 
     Raises
     ------
@@ -64,7 +72,7 @@ def kill(job: Job) -> None:
             message += " Ask them to cancel it."
             raise RunError(message) from error
     psutil.wait_procs(family, timeout=10)
-    _stopped(job, status, "ended at once; resume goes on from the last saved state")
+    _stopped(job, status, stopped_words(job.run_dir, "ended at once"))
 
 
 def remove(job: Job) -> None:

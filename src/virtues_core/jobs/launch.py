@@ -30,6 +30,8 @@ WORKER = "virtues_core.cli.worker"
 """Module that a job's process runs: it knows the commands, which this room does not."""
 RESUMABLE = frozenset({"pretrain"})
 """Commands that take ``--run-dir`` and ``--resume``; any other is run again to go on with it."""
+KEEPING = frozenset({("embed",), ("segment",), ("db", "build"), ("db", "add")})
+"""Those that, run again, leave out what they made before; any other starts anew."""
 NOT_A_JOB = frozenset({"jobs", "demo"})
 """Commands that are for a terminal or open a window."""
 DEVICE = re.compile(r"auto|cpu|mps|cuda:\d+(,cuda:\d+)*")
@@ -96,14 +98,15 @@ def submit(
         raise RunError(message) from error
     update_run(folder, command=words[0], argv=list(words), name=name, executor=executor,
                device=_device(words, device), resumable=words[0] in RESUMABLE,
-               folder=str(Path.cwd()), versions=versions())  # fmt: skip
+               keeps=not KEEPING.isdisjoint({words[:1], words[:2]}), folder=str(Path.cwd()),
+               versions=versions())  # fmt: skip
     register(job)
     _start(job, resume=resuming, slurm=slurm or SlurmOptions())
     return job
 
 
 def resume(job: Job, slurm: SlurmOptions | None = None) -> None:
-    """Go on with a job that was stopped, failed or lost, from its saved state or by a new run.
+    """Go on with a job that was stopped, failed or lost, as its record says (``if_resumed``).
 
     Raises
     ------

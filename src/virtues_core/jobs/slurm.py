@@ -28,7 +28,7 @@ class SlurmOptions:
     """Queue; empty for the cluster's own choice."""
     account: str = ""
     minutes: int = 24 * 60
-    """Time limit; the job saves two minutes before, and resume goes on."""
+    """Time limit; two minutes before it the job is stopped, as by a cancel."""
     gpus: int = 1
     """GPUs of each node; a process is started for each."""
     cpus: int = 8

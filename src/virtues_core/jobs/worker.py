@@ -10,7 +10,7 @@ from types import FrameType
 
 from virtues_core.errors import RunError, VirtuesError
 from virtues_core.jobs.devices import turn
-from virtues_core.run_dir import StatusWriter, first_process, read_run
+from virtues_core.run_dir import StatusWriter, first_process, read_run, stopped_words
 
 INTERRUPTED = 130
 """Exit status of a command that was interrupted, and saved what it had."""
@@ -69,7 +69,7 @@ def _prepared(run_dir: Path, *, resume: bool) -> list[str]:
 
 def _tell(status: StatusWriter, code: int) -> None:
     if code == INTERRUPTED or (code and status.cancelled):
-        status.end("stopped", "stopped; resume goes on")
+        status.end("stopped", stopped_words(status.run_dir))
     elif code:
         status.end("failed", f"the command ended with exit status {code}; the log says why")
 

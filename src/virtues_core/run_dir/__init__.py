@@ -35,7 +35,7 @@ from virtues_core.run_dir.records import (
     write_json,
     write_status,
 )
-from virtues_core.run_dir.writer import StatusWriter, run_status
+from virtues_core.run_dir.writer import StatusWriter, run_status, stopped_words
 
 __all__ = [
     "ARTIFACTS",
@@ -55,6 +55,7 @@ __all__ = [
     "read_run",
     "read_status",
     "run_status",
+    "stopped_words",
     "update_run",
     "versions",
     "write_json",

@@ -61,6 +61,7 @@ _RUN_KINDS: dict[str, tuple[type, ...]] = {
     "executor": (str,),
     "device": (str,),
     "resumable": (bool,),
+    "keeps": (bool,),
     "submitted": (*_NUMBER, NoneType),
     "folder": (str,),
     "cluster_id": (str, NoneType),
@@ -85,6 +86,8 @@ class RunRecord:
     """Whose turn it waits for: auto, cpu (no turns), mps, cuda:0, or several, cuda:0,cuda:1."""
     resumable: bool = False
     """Whether ``--resume`` goes on where it stopped; else the same command is run again."""
+    keeps: bool = False
+    """Whether the same command, run again, leaves out what it made before."""
     submitted: float | None = None
     """Seconds since 1970."""
     folder: str = ""
@@ -95,6 +98,26 @@ class RunRecord:
     """What was asked of the cluster."""
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Versions of napari-virtues, Python and PyTorch."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether resuming spares what was done before."""
+        return self.resumable or self.keeps
+
+    @property
+    def if_resumed(self) -> str:
+        """What resuming does, in words.
+
+        Examples
+        --------
+        >>> RunRecord("stratify").if_resumed
+        'resume runs it again from the beginning'
+        """
+        if self.resumable:
+            return "resume goes on from the last saved state"
+        if self.keeps:
+            return "resume goes on with what is not made yet"
+        return "resume runs it again from the beginning"
 
 
 @dataclass(frozen=True)
@@ -116,8 +139,8 @@ class Status:
 
     state: str
     """waiting (for its turn on a device), queued (at a cluster), running, finished, stopped (by a
-    signal or a cancel; resume goes on), failed (the message says why), or lost (its process died
-    without a word; resume goes on)."""
+    signal or a cancel), failed (the message says why), or lost (its process died without a word).
+    What resuming does then says `RunRecord.if_resumed`."""
     heartbeat: float
     """Seconds since 1970 when the process last wrote."""
     progress: float = 0.0

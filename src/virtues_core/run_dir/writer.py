@@ -23,6 +23,7 @@ from virtues_core.run_dir.records import (
     Resources,
     Status,
     first_process,
+    read_run,
     read_status,
     write_status,
 )
@@ -129,7 +130,7 @@ class StatusWriter:
             self._thread.join()
         self._thread.join()
         StatusWriter._current = None
-        state, message = _how_it_ended(error, self._ended)
+        state, message = _how_it_ended(error, self._ended or ("finished", ""), self.run_dir)
         progress = 1.0 if state == "finished" else None
         self.update(progress, message, state=state)
         self._write()
@@ -194,14 +195,24 @@ def run_status(run_dir: Path) -> Iterator[StatusWriter]:
             yield own
 
 
-def _how_it_ended(error: BaseException | None, told: tuple[str, str] | None) -> tuple[str, str]:
+def _how_it_ended(
+    error: BaseException | None, told: tuple[str, str], run_dir: Path
+) -> tuple[str, str]:
     if error is None:
-        return told or ("finished", "")
+        return told
     if isinstance(error, KeyboardInterrupt):
-        return "stopped", "stopped; resume goes on"
+        return "stopped", stopped_words(run_dir)
     if isinstance(error, VirtuesError):
         return "failed", str(error)
     return "failed", f"{type(error).__name__}: an error of the program; the log says more"
+
+
+def stopped_words(run_dir: Path, how: str = "stopped") -> str:
+    """Say of a run how it was ended, and what resuming does."""
+    try:
+        return f"{how}; {read_run(run_dir).if_resumed}"
+    except RunError:  # nothing says what it is
+        return how
 
 
 def interrupt_main() -> None:

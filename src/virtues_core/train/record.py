@@ -140,6 +140,7 @@ def write_run(
     update_run(
         run_dir,
         command="pretrain",
+        resumable=True,
         config=_plain(config),
         images={
             split: [{"name": i.name, "patient": i.patient, "dataset": i.dataset} for i in images]
