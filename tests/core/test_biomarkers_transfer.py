@@ -24,7 +24,7 @@ from virtues_core.cohort.biomarkers.ratios import RatioTypes, cell_ratios, terti
 from virtues_core.cohort.biomarkers.strata import signature_score, strata, strata_names
 from virtues_core.cohort.biomarkers.transfer import Transfer, TransferConfig, transfer
 from virtues_core.cohort.biomarkers.transfer_results import transfer_results
-from virtues_core.cohort.patients import Columns, PatientCells
+from virtues_core.cohort.patients import Columns, PatientCells, Seen
 from virtues_core.cohort.patients.results import read_results, write_results
 from virtues_core.errors import ConfigError, InputError, ReadError
 from virtues_core.report.transfer import content
@@ -265,6 +265,8 @@ def kept(forests: tuple[SignatureForest, ...], folder: Path) -> Path:
         (lambda told: told["forests"][0].update(scores=[{}]), "whole folder"),
         (lambda told: told["forests"].append(told["forests"][0]), "twice"),
         (lambda told: told.pop("forests"), "whole folder"),
+        (lambda told: told.pop("seen"), "whole folder"),
+        (lambda told: told.update(seen={"patients": [1], "tissues": []}), "whole folder"),
     ],
 )
 def test_a_changed_folder_of_forests_is_refused(
@@ -310,6 +312,47 @@ def test_forests_of_what_is_no_discovery(
         forests_of(changed(cells=[str(folder / "target" / "cells.h5ad")]))
 
 
+def test_patients_whom_the_signatures_were_chosen_by_are_refused(
+    forests: tuple[SignatureForest, ...], kept: Path, source: Files
+) -> None:
+    own = source.joined()
+    number = f"{len(own.patients)} patients out of {len(own.patients)}"
+    for carried in (forests, load_forests(kept)):
+        with pytest.raises(InputError, match=number):
+            transfer(own, carried, FAST)
+    table = own.cells.cells
+    told = table["tissue_id"].cat.rename_categories(lambda name: f"other {name}")
+    for columns in (
+        {"tissue_id": told},  # by another name
+        {"tissue_id": told, "x_um": np.float32(np.nan)},  # and without positions
+    ):
+        cells = dataclasses.replace(own.cells, cells=table.assign(**columns))
+        with pytest.raises(InputError, match=number):
+            transfer(dataclasses.replace(own, cells=cells), forests, FAST)
+
+
+def test_one_known_patient_among_others_is_refused_and_names_alike_are_told(
+    forests: tuple[SignatureForest, ...], joined: PatientCells, found: Transfer
+) -> None:
+    assert "24 patients of 100 are called as patients of the discovery" in found.notes[0]
+    tissue, patient = next(iter(joined.owners.items()))
+    seen = Seen.of(joined.cells, {tissue: "someone"})
+    knowing = [*forests[1:], dataclasses.replace(forests[0], seen=seen)]
+    with pytest.raises(InputError, match=rf"1 patient out of 100 \({patient}\)"):
+        transfer(joined, knowing, FAST)
+
+
+def test_all_tissues_of_a_patient_are_known_by_one(joined: PatientCells) -> None:
+    one, other, third = list(joined.owners)[:3]
+    seen = Seen.of(joined.cells, {one: "A", other: ""})
+    assert Seen.from_json(json.loads(json.dumps(seen.as_json()))) == seen
+    assert "A" not in json.dumps(sorted(seen.patients)).replace('"', "").split(", ")
+    of_one = {one: "B", third: "B", other: "C"}
+    assert seen.known(joined.cells, of_one) == ({one, other, third}, set())
+    assert seen.known(joined.cells, {third: "A"}) == (set(), {"A"})
+    assert Seen().known(joined.cells, of_one) == (set(), set())
+
+
 def test_other_checkpoints_are_refused(
     forests: tuple[SignatureForest, ...], joined: PatientCells
 ) -> None:
@@ -327,10 +370,10 @@ def test_too_few_cells_to_learn(source: Files) -> None:
     member = np.arange(len(cells)) < 9
     patients = np.zeros(len(cells), int)
     with pytest.raises(InputError, match="in signature 'few' to learn it, found 9"):
-        train_forest(cells, member, patients, "few", "response")
+        train_forest(cells, member, patients, "few", "response", seen=Seen())
     with pytest.raises(InputError, match="outside signature 'all' to learn it, found 0"):
-        train_forest(cells, member | True, patients, "all", "response")
-    one = train_forest(cells, np.arange(len(cells)) < 30, patients, "one", "response")
+        train_forest(cells, member | True, patients, "all", "response", seen=Seen())
+    one = train_forest(cells, np.arange(len(cells)) < 30, patients, "one", "response", seen=Seen())
     assert [score.held_out for score in one.scores] == ["cells"]  # of a single patient
 
 

@@ -306,9 +306,9 @@ def test_other_patients_are_told(fitted: Path, tmp_path: Path) -> None:
     code, said = call("predict", fitted, cells, "--out", out, "--attention", weights)
     assert code == 0
     assert "this model, on 18 patients kept out" in said
-    assert "trained on 2 patients of these (P16, P17)" in said
+    assert "2 patients called as one that was trained on, with other tissues (P16, P17)" in said
     table = pd.read_csv(out)
-    assert table["trained_on"].tolist() == [True] * 2 + [False] * 4
+    assert not table["trained_on"].any()
     assert (table["predicted"] == ["low", "high"] * 3).sum() >= 5
     np.testing.assert_allclose(table["p_high"] + table["p_low"], 1, rtol=1e-4)
     assert (table["most_high"] > table["least_high"]).all()
@@ -321,6 +321,15 @@ def test_other_patients_are_told(fitted: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(direct.attention, found["attention"], rtol=1e-5)
     about = json.loads((fitted / "model" / "model.json").read_text("utf-8"))
     assert "P16" not in json.dumps(about)  # a model names nobody
+
+
+def test_tissues_that_the_model_knows_are_marked(fitted: Path, tmp_path: Path) -> None:
+    (known,) = read_results(fitted).summary["cells"]
+    code, said = call("predict", fitted, known, "--out", tmp_path / "told.csv")
+    assert code == 0
+    assert "trained on 36 tissues of these, or on others of their patients" in said
+    assert pd.read_csv(tmp_path / "told.csv")["trained_on"].all()
+    assert "called as one" not in said
 
 
 def test_what_a_prediction_refuses(fitted: Path, tmp_path: Path) -> None:

@@ -179,7 +179,8 @@ def test_signatures_in_another_cohort(signatures: Path, tokens: Path) -> None:
     out = tokens / "carried"
     call("biomarkers", "transfer", signatures, tokens / "there", *clinic(tokens, "other"),
          *SURVIVAL, "--draws", 100, "--out", out)  # fmt: skip
-    summary_of(out)
+    notes = summary_of(out)["notes"]
+    assert any("called as patients of the discovery" in note for note in notes)
     assert len(pd.read_csv(out / "patients.csv")) == THERE
     assert set(pd.read_parquet(out / "cells.parquet")["tissue_id"]) == set(
         tissues(tokens, "other", "baseline")

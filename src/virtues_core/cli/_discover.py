@@ -101,13 +101,15 @@ def _forests(found: Any, progress: Any) -> tuple[Any, ...]:
     """Fit a forest a signature."""
     from virtues_core.cohort.biomarkers.forest_source import train_forests
     from virtues_core.cohort.biomarkers.strata import DIRECTIONS
+    from virtues_core.cohort.patients import Seen
 
     joined = found.joined
     members = {name: found.clusters.members(k) for name, k in found.names.items()}
     ways = {name: DIRECTIONS[k not in found.chosen.response] for name, k in found.names.items()}
     return train_forests(
-        joined.cells, members, joined.codes, ways, seed=found.config.seed, progress=progress
-    )
+        joined.cells, members, joined.codes, ways,
+        seen=Seen.of(joined.cells, joined.owners), seed=found.config.seed, progress=progress,
+    )  # fmt: skip
 
 
 def _tell(summary: Mapping[str, Any]) -> None:

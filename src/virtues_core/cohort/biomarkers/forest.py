@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from virtues_core.cohort import classify
 from virtues_core.cohort.annotate import Classifier
 from virtues_core.cohort.biomarkers.strata import Direction
-from virtues_core.cohort.patients import CellTables
+from virtues_core.cohort.patients import CellTables, Seen
 from virtues_core.errors import InputError
 
 TREES = 200
@@ -61,6 +61,8 @@ class SignatureForest:
     """By patients first, where there were enough."""
     share: float
     """Of the cells of the cohort that it was found in."""
+    seen: Seen
+    """The patients whom it was chosen by."""
 
     def probability(self, tokens: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give the share of trees that call each of N cells (N, D) a member: (N,)."""
@@ -75,6 +77,7 @@ def train_forest(
     name: str,
     direction: Direction,
     *,
+    seen: Seen,
     seed: int = 0,
 ) -> SignatureForest:
     """Learn to tell the cells of a signature from all others.
@@ -94,6 +97,8 @@ def train_forest(
         left out.
     name, direction
         Of the signature.
+    seen
+        Whom it was chosen by.
     seed
         Draws cells, patients and trees.
 
@@ -139,7 +144,8 @@ def train_forest(
         width=cells.dim,
         cells={INSIDE: int(inside[trained].sum()), OUTSIDE: int((~inside[trained]).sum())},
     )
-    return SignatureForest(name, direction, classifier, tuple(scores), counts[0] / sum(counts))
+    share = counts[0] / sum(counts)
+    return SignatureForest(name, direction, classifier, tuple(scores), share, seen)
 
 
 def _fit(features: NDArray[np.float32], inside: NDArray[np.bool_], seed: int) -> Any:

@@ -2,7 +2,8 @@
 
 ::
 
-    forests.json        what they are: name, direction, share, held-out scores, file
+    forests.json        what they are: name, direction, share, held-out scores, file; digests of the
+                        patients and tissues that they were chosen by
     0.skops, 1.skops …  one a signature, as `cohort.classifier_file` writes classifiers: no pickle
 """
 
@@ -15,13 +16,14 @@ from typing import Any
 from virtues_core.cohort.biomarkers.forest import INSIDE, OUTSIDE, ForestScores, SignatureForest
 from virtues_core.cohort.biomarkers.strata import DIRECTIONS
 from virtues_core.cohort.classifier_file import load_classifier, save_classifier
+from virtues_core.cohort.patients import Seen
 from virtues_core.errors import ReadError
 from virtues_core.files import replacing
 
 FOLDER = "forests"
 """Of an analysis folder, where it holds some."""
 LIST = "forests.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def save_forests(forests: Sequence[SignatureForest], folder: Path) -> int:
@@ -51,7 +53,8 @@ def save_forests(forests: Sequence[SignatureForest], folder: Path) -> int:
                     "scores": [dataclasses.asdict(score) for score in forest.scores],
                 }
             )
-        told = {"format": _FORMAT, "forests": listed}
+        seen = Seen.together(forest.seen for forest in forests)
+        told = {"format": _FORMAT, "forests": listed, "seen": seen.as_json()}
         (new / LIST).write_text(json.dumps(told, indent=1, ensure_ascii=False), "utf-8")
         return sum(path.stat().st_size for path in new.iterdir())
 
@@ -70,7 +73,8 @@ def load_forests(folder: Path) -> tuple[SignatureForest, ...]:
         told = json.loads((folder / LIST).read_text("utf-8"))
         if told["format"] != _FORMAT:
             raise _damaged(folder, f"format {told['format']!r}, expected {_FORMAT}")
-        forests = tuple(_forest(folder, entry) for entry in told["forests"])
+        seen = Seen.from_json(told["seen"])
+        forests = tuple(_forest(folder, entry, seen) for entry in told["forests"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, str(error)) from error
     if not forests or len({forest.name for forest in forests}) < len(forests):
@@ -80,7 +84,7 @@ def load_forests(folder: Path) -> tuple[SignatureForest, ...]:
     return forests
 
 
-def _forest(folder: Path, entry: dict[str, Any]) -> SignatureForest:
+def _forest(folder: Path, entry: dict[str, Any], seen: Seen) -> SignatureForest:
     name, file, direction = str(entry["name"]), str(entry["file"]), entry["direction"]
     if Path(file).name != file or direction not in DIRECTIONS:
         raise _damaged(folder, f"entry {name!r} names {file!r} and {direction!r}")
@@ -88,7 +92,7 @@ def _forest(folder: Path, entry: dict[str, Any]) -> SignatureForest:
     if sorted(classifier.classes) != [INSIDE, OUTSIDE] or classifier.label != name:
         raise _damaged(folder, f"{file} is the classifier of something else")
     scores = tuple(ForestScores(**score) for score in entry["scores"])
-    return SignatureForest(name, direction, classifier, scores, float(entry["share"]))
+    return SignatureForest(name, direction, classifier, scores, float(entry["share"]), seen)
 
 
 def _damaged(folder: Path, why: str) -> ReadError:

@@ -10,7 +10,7 @@ from virtues_core.cohort.biomarkers.forest import SignatureForest, train_forest
 from virtues_core.cohort.biomarkers.forest_file import FOLDER, LIST, load_forests
 from virtues_core.cohort.biomarkers.strata import DIRECTIONS, Direction
 from virtues_core.cohort.biomarkers.walk import Progress
-from virtues_core.cohort.patients import CellTables, open_cells
+from virtues_core.cohort.patients import CellTables, Seen, open_cells
 from virtues_core.cohort.patients.results import Results, read_results
 from virtues_core.errors import InputError, ReadError
 
@@ -45,8 +45,11 @@ def forests_of(
     results = read_results(folder)
     directions = _directions(results, folder)
     cells = _tables(results, folder)
-    members, patients = _aligned(results, list(directions), cells, folder)
-    return train_forests(cells, members, patients, directions, seed=seed, progress=progress)
+    members, patients, owners = _aligned(results, list(directions), cells, folder)
+    seen = Seen.of(cells, owners)
+    return train_forests(
+        cells, members, patients, directions, seen=seen, seed=seed, progress=progress
+    )
 
 
 def train_forests(
@@ -55,6 +58,7 @@ def train_forests(
     patients: NDArray[np.integer],
     directions: Mapping[str, Direction],
     *,
+    seen: Seen,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[SignatureForest, ...]:
@@ -70,6 +74,8 @@ def train_forests(
         (N,) number of each cell's patient; below 0 of those that were not looked at.
     directions
         Of each signature.
+    seen
+        Whom they were chosen by.
     seed
         Draws cells, patients and trees.
     progress
@@ -82,7 +88,8 @@ def train_forests(
     """
     found = []
     for name, direction in directions.items():
-        found.append(train_forest(cells, members[name], patients, name, direction, seed=seed))
+        own = members[name]
+        found.append(train_forest(cells, own, patients, name, direction, seen=seen, seed=seed))
         if progress is not None:
             progress(len(found), len(directions), "forest")
     return tuple(found)
@@ -137,8 +144,11 @@ def _tables(results: Results, folder: Path) -> CellTables:
 
 def _aligned(
     results: Results, names: list[str], cells: CellTables, folder: Path
-) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.int32]]:
-    """Put members and numbers of patients, (N,) each, in the order of the tables' rows."""
+) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.int32], dict[str, str]]:
+    """Put members and numbers of patients, (N,) each, in the order of the tables' rows.
+
+    Also tell whose each tissue is.
+    """
     import pandas as pd
 
     try:
@@ -169,4 +179,5 @@ def _aligned(
     members = {name: np.zeros(len(keys), bool) for name in names}
     for name, row in members.items():
         row[matched] = rows[name].to_numpy(bool)[order]
-    return members, numbers
+    pairs = rows[["tissue_id", "patient_id"]].drop_duplicates().astype(str)
+    return members, numbers, dict(zip(pairs["tissue_id"], pairs["patient_id"], strict=True))

@@ -15,6 +15,12 @@ from virtues_core.cohort.biomarkers.forest import SignatureForest
 from virtues_core.cohort.biomarkers.hazards import score_hazards
 from virtues_core.cohort.biomarkers.interpret import Interpretation, cell_types, interpret
 from virtues_core.cohort.biomarkers.interpret_config import InterpretConfig
+from virtues_core.cohort.biomarkers.membership import (
+    check_tokens,
+    member_probability,
+    others_alike,
+    prevalence_notes,
+)
 from virtues_core.cohort.biomarkers.ranks import ranks as rank_proportions
 from virtues_core.cohort.biomarkers.ratios import RatioTypes, cell_ratios, tertiles
 from virtues_core.cohort.biomarkers.strata import (
@@ -26,7 +32,7 @@ from virtues_core.cohort.biomarkers.strata import (
     strata_names,
 )
 from virtues_core.cohort.biomarkers.walk import Progress
-from virtues_core.cohort.patients import CellTables, PatientCells, counts
+from virtues_core.cohort.patients import PatientCells, counts
 from virtues_core.cohort.survival import LogRank, concordance, logrank
 from virtues_core.errors import ConfigError, InputError
 
@@ -135,7 +141,8 @@ def transfer(
     """Find signatures in another cohort and set its patients' survival against them.
 
     Tertiles that ranks are made of are those of this cohort's patients, as in the paper. Nothing
-    is fitted to survival: score, borders and direction are fixed before it is looked at.
+    is fitted to survival: score, borders and direction are fixed before it is looked at. Patients
+    whom the signatures were chosen by are refused: what is seen in them is no test.
 
     Parameters
     ----------
@@ -151,15 +158,17 @@ def transfer(
     Raises
     ------
     InputError
-        Tokens of another checkpoint than the forests were fitted on; no time and event; no column
-        of the name in ``by``.
+        Tokens of another checkpoint than the forests were fitted on; patients whom the signatures
+        were chosen by; no time and event; no column of the name in ``by``.
     """
     config = config or TransferConfig()
     survival = joined.clinical.survival()
     labels = _label_of_patients(joined, config.by)
+    check_tokens(joined.cells, forests)
+    notes = others_alike(joined, forests)
     probability = member_probability(joined.cells, forests, progress=progress)
     members = probability > 0.5
-    notes = _prevalence_notes(forests, members[:, joined.codes >= 0])
+    notes += prevalence_notes(forests, members[:, joined.codes >= 0])
     shares = _shares(joined, members)
     ranks = rank_proportions(shares)
     score = signature_score(ranks, [forest.direction for forest in forests])
@@ -192,55 +201,6 @@ def transfer(
         interpretation=told,
         notes=(*notes, *said, *told.notes),
     )
-
-
-def member_probability(
-    cells: CellTables, forests: Sequence[SignatureForest], *, progress: Progress | None = None
-) -> NDArray[np.float32]:
-    """Ask S forests of N cells, some at a time: (S, N) share of the trees that say member.
-
-    Raises
-    ------
-    InputError
-        No forest, or one that was fitted on tokens of another checkpoint.
-    """
-    if not forests:
-        message = "expected one signature at the least, found none."
-        raise InputError(message)
-    for forest in forests:
-        made = forest.classifier
-        if (made.signature, made.width) != (cells.signature, cells.dim):
-            other = cells.files[0].made_with.checkpoint
-            message = (
-                f"expected tokens of the checkpoint that signature {forest.name!r} was found with "
-                f"({made.checkpoint}, {made.width} values, {made.signature!r}), found tokens of "
-                f"{other} ({cells.dim} values, {cells.signature!r}). Embed these images with that "
-                "one, or discover signatures with this."
-            )
-            raise InputError(message)
-    found = np.empty((len(forests), len(cells)), np.float32)
-    for rows, tokens in cells.batches():
-        for s, forest in enumerate(forests):
-            found[s, rows] = forest.probability(tokens)
-        if progress is not None:
-            progress(rows.stop, len(cells), "cell")
-    return found
-
-
-def _prevalence_notes(forests: Sequence[SignatureForest], members: NDArray[np.bool_]) -> list[str]:
-    """Say where a signature is much rarer or more common than where it was found."""
-    notes = []
-    for forest, own in zip(forests, members, strict=True):
-        share = float(own.mean()) if own.size else 0.0
-        if not own.any():
-            notes.append(f"{forest.name} is in no cell of this cohort: its ranks are 0")
-        elif not 1 / 5 <= share / forest.share <= 5:
-            notes.append(
-                f"{forest.name} is {share:.2%} of the cells here and {forest.share:.2%} where it "
-                "was found: forests are fitted on as many cells of either kind and call many "
-                "others members too, the more so where tokens differ between the cohorts"
-            )
-    return notes
 
 
 def _shares(joined: PatientCells, members: NDArray[np.bool_]) -> NDArray[np.float64]:

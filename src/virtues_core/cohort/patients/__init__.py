@@ -14,6 +14,7 @@ from virtues_core.cohort.patients.results import (
     read_results,
     write_results,
 )
+from virtues_core.cohort.patients.seen import Seen
 
 __all__ = [
     "CellTables",
@@ -22,6 +23,7 @@ __all__ = [
     "LinkedPlot",
     "PatientCells",
     "Results",
+    "Seen",
     "cells_of",
     "check_out",
     "counts",

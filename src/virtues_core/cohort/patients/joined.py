@@ -32,17 +32,23 @@ class PatientCells:
     notes: tuple[str, ...]
     """What a reader should know: of the tables, and who is in one and not in the other."""
 
+    @property
+    def owners(self) -> dict[str, str]:
+        """``tissue_id`` → patient, of the P patients' tissues."""
+        names = self.cells.cells["tissue_id"].cat
+        place = np.full(len(names.categories), -1, np.int32)
+        place[names.codes.to_numpy()] = self.codes  # a tissue is of one patient
+        found = zip(names.categories, place, strict=True)
+        return {str(tissue): self.patients[code] for tissue, code in found if code >= 0}
+
     def patient_rows(self) -> "pd.DataFrame":
         """Give P rows: ``patient_id``, ``tissues`` (joined by ``;``), ``cells`` (their number)."""
         import pandas as pd
 
-        table = self.cells.cells
         own = self.codes >= 0
-        pairs = pd.DataFrame(
-            {"code": self.codes[own], "tissue": table["tissue_id"].to_numpy()[own]}
-        ).drop_duplicates()
-        tissues = pairs.astype({"tissue": str}).groupby("code")["tissue"]
-        told = tissues.agg(lambda names: ";".join(sorted(names)))
+        pairs = pd.Series(self.owners)
+        tissues = pairs.index.to_series().groupby(pairs.to_numpy())
+        told = tissues.agg(lambda names: ";".join(sorted(names)))[list(self.patients)]
         counts = np.bincount(self.codes[own], minlength=len(self.patients))
         return pd.DataFrame(
             {"patient_id": self.patients, "tissues": told.to_numpy(), "cells": counts}

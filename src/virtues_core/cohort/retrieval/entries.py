@@ -118,6 +118,13 @@ class Settings:
             if getattr(self, name) not in known:
                 message = f"{name}: expected {' or '.join(known)}, found {getattr(self, name)!r}."
                 raise ConfigError(message)
+        if type(self.dim) is not int or self.dim < 1:
+            message = f"dim: expected a whole number of 1 or more, found {self.dim!r}."
+            raise ConfigError(message)
+        for name in ("checkpoint", "signature"):
+            if not isinstance(getattr(self, name), str):
+                message = f"{name}: expected text, found {getattr(self, name)!r}."
+                raise ConfigError(message)
 
     def to_dict(self) -> dict[str, Any]:
         """Give them as JSON knows them."""

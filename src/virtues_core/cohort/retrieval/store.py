@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.retrieval.distance import moment_bounds, moments
 from virtues_core.cohort.retrieval.entries import Settings, Stored, TissueEntry
+from virtues_core.cohort.retrieval.rows import moments_of, picture_of, stored, tokens_of
 from virtues_core.errors import ConfigError, InputError, ReadError, VirtuesError
 
 FORMAT = 1
@@ -185,26 +186,26 @@ def number_of(connection: Connection, tissue_id: str, path: Path) -> int:
 
 def about(connection: Connection, number: int) -> Stored:
     """Read what is known of a tissue."""
-    return _stored(_row(connection, f"SELECT {_ABOUT} FROM tissues", number))
+    return stored(_row(connection, f"SELECT {_ABOUT} FROM tissues", number))
 
 
 def tokens(connection: Connection, numbers: Sequence[int], dim: int) -> list[NDArray[np.float32]]:
     """Read the tokens (N, D) of tissues, in the order given."""
     rows = connection.execute(
-        "SELECT number, tokens FROM tokens WHERE number IN (SELECT value FROM json_each(?))",
+        "SELECT number, tissue_id, niches, tokens FROM tissues LEFT JOIN tokens USING (number) "
+        "WHERE number IN (SELECT value FROM json_each(?))",
         (json.dumps(list(numbers)),),
     )
-    found = dict(rows.fetchall())
-    wrong = [n for n in numbers if not found.get(n) or len(found[n]) % (4 * dim)]
-    if wrong:
-        message = f"tokens of {len(found.get(wrong[0], b''))} bytes"
-        raise sqlite3.DatabaseError(message)
-    return [np.frombuffer(found[n], "<f4").reshape(-1, dim) for n in numbers]
+    found = {number: tokens_of(row, dim) for number, *row in rows}
+    return [found[n] for n in numbers]
 
 
 def thumbnail(connection: Connection, number: int) -> bytes:
     """Read the picture of a tissue."""
-    return bytes(_row(connection, "SELECT png FROM thumbnails", number)[0])
+    return picture_of(
+        _row(connection, "SELECT tissue_id, png FROM tissues LEFT JOIN thumbnails USING (number)",
+             number)
+    )  # fmt: skip
 
 
 def those_where(
@@ -231,7 +232,7 @@ def listed(connection: Connection, condition: str, values: Sequence[Any]) -> tup
     rows = connection.execute(
         f"SELECT {_ABOUT} FROM tissues WHERE {condition} ORDER BY number", list(values)
     )
-    return tuple(_stored(row) for row in rows)
+    return tuple(stored(row) for row in rows)
 
 
 def clinical_values(connection: Connection) -> dict[str, tuple[Any, ...]]:
@@ -242,6 +243,9 @@ def clinical_values(connection: Connection) -> dict[str, tuple[Any, ...]]:
     )
     found: dict[str, list[Any]] = {}
     for column, value in rows:
+        if not isinstance(column, str):
+            message = "clinical values without a column"
+            raise sqlite3.DatabaseError(message)
         found.setdefault(column, []).append(value)
     return {column: tuple(values) for column, values in found.items()}
 
@@ -260,14 +264,14 @@ def bounds(
     """
     own = moments(query)
     rows = connection.execute(
-        f"SELECT number, niches, moments FROM tissues WHERE {condition} ORDER BY number",
+        f"SELECT tissue_id, number, niches, moments FROM tissues WHERE {condition} "
+        "ORDER BY number",
         list(values),
     )
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
     while block := rows.fetchmany(_ROWS):
-        counted = np.array([row[:2] for row in block])
-        others = np.frombuffer(b"".join(row[2] for row in block), "<f4").reshape(-1, len(own))
-        parts.append((counted[:, 0], counted[:, 1], moment_bounds(own, others)))
+        numbers, niches, others = moments_of(block, len(own) // 2)
+        parts.append((numbers, niches, moment_bounds(own, others)))
     first, second, third = zip(*parts, strict=True)
     return np.concatenate(first), np.concatenate(second), np.concatenate(third)
 
@@ -275,7 +279,7 @@ def bounds(
 def _row(connection: Connection, select: str, number: int) -> Any:
     found = connection.execute(f"{select} WHERE number = ?", (number,)).fetchone()
     if found is None:
-        message = "a tissue without its tokens or its picture"
+        message = f"no tissue of number {number}"
         raise sqlite3.DatabaseError(message)
     return found
 
@@ -291,20 +295,6 @@ def _columns(about: Stored) -> tuple[Any, ...]:
 
 def _json(values: Mapping[str, Any]) -> str:
     return json.dumps(dict(values), ensure_ascii=False, allow_nan=False)
-
-
-def _stored(row: Sequence[Any]) -> Stored:
-    tissue_id, patient_id, clinical, shares, source, image, stamp, niches = row
-    return Stored(
-        tissue_id=tissue_id,
-        patient_id=patient_id,
-        clinical=json.loads(clinical),
-        composition=None if shares is None else json.loads(shares),
-        source=source,
-        image=image,
-        stamp=stamp,
-        niches=niches,
-    )
 
 
 def _number_in(text: str) -> float | None:

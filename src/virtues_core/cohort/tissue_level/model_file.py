@@ -1,12 +1,12 @@
 """A model of tissues on disk: ``model.json`` and ``model.safetensors`` in a folder."""
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from virtues_core.cohort.patients import Seen
 from virtues_core.cohort.tissue_level.config import MilConfig
 from virtues_core.errors import CheckpointError, ConfigError, ReadError
 from virtues_core.files import replacing
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 FOLDER = "model"
 """In the folder of the analysis."""
 ABOUT, WEIGHTS = "model.json", "model.safetensors"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,7 @@ class MilModel:
     """Of the checkpoint whose tokens these are."""
     told: str
     """How well it did on patients kept out, for people."""
-    trained_on: frozenset[str]
-    """`digest` of the patients."""
+    trained_on: Seen
     config: MilConfig
 
     @classmethod
@@ -49,14 +48,12 @@ class MilModel:
             level=found.tissues.cells.level,
             signature=found.tissues.cells.signature,
             told=told,
-            trained_on=frozenset(map(digest, found.tissues.patients)),
+            trained_on=Seen.of(
+                found.tissues.cells,
+                dict(zip(found.tissues.names, found.tissues.patients, strict=True)),
+            ),
             config=found.config,
         )
-
-
-def digest(patient: str) -> str:
-    """Sign a patient's name: models are given away, and names nobody."""
-    return hashlib.sha256(f"patient\n{patient}".encode()).hexdigest()[:32]
 
 
 def save_mil(model: MilModel, folder: Path) -> None:
@@ -81,7 +78,7 @@ def save_mil(model: MilModel, folder: Path) -> None:
         "level": model.level,
         "checkpoint_signature": model.signature,
         "told": model.told,
-        "trained_on": sorted(model.trained_on),
+        "trained_on": model.trained_on.as_json(),
         "dim": len(model.networks[0].mean),
         "runs": len(model.networks),
         "settings": dataclasses.asdict(model.config),
@@ -115,7 +112,7 @@ def load_mil(folder: Path) -> MilModel:
         raise ReadError(message)
     try:
         about = json.loads((own / ABOUT).read_text("utf-8"))
-        if about["format"] > FORMAT:
+        if about["format"] != FORMAT:
             message = f"format {about['format']}, where {FORMAT} is known"
             raise ValueError(message)
         weights = load((own / WEIGHTS).read_bytes())
@@ -127,7 +124,7 @@ def load_mil(folder: Path) -> MilModel:
             level=str(about["level"]),
             signature=str(about["checkpoint_signature"]),
             told=str(about["told"]),
-            trained_on=frozenset(map(str, about["trained_on"])),
+            trained_on=Seen.from_json(about["trained_on"]),
             config=MilConfig(**about["settings"]),
         )
     except (OSError, ValueError, TypeError, LookupError, SafetensorError, ConfigError) as error:

@@ -11,7 +11,7 @@ from virtues_core.cohort.patients.cells import CellTables
 from virtues_core.cohort.patients.token_file import several
 from virtues_core.cohort.patients.wording import counted, some
 from virtues_core.cohort.tissue_level.bags import tissue_rows
-from virtues_core.cohort.tissue_level.model_file import MilModel, digest
+from virtues_core.cohort.tissue_level.model_file import MilModel
 from virtues_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Prediction:
     tissues: "pd.DataFrame"
     """A row a tissue: tissue_id, patient_id, instances, predicted; of each class ``p_<class>``,
     mean over the runs, ``least_<class>`` and ``most_<class>``, what a run says at the least and at
-    the most; ``trained_on``, whether its patient was."""
+    the most; ``trained_on``, whether it was, or another tissue of its patient."""
     attention: NDArray[np.float32]
     """(N,) weight of each row of the tables, mean over heads and runs, 1 on average over its
     tissue."""
@@ -68,6 +68,9 @@ def predict(
         )
         raise InputError(message)
     names, rows = tissue_rows(cells.cells)
+    patients = cells.cells["patient_id"]
+    owners = {name: str(patients.iloc[own[0]]) for name, own in zip(names, rows, strict=True)}
+    seen, alike = model.trained_on.known(cells, owners)
     attention = np.zeros(len(cells), np.float32)
     told: list[dict[str, Any]] = []
     for done, (name, own) in enumerate(zip(names, rows, strict=True)):
@@ -76,22 +79,30 @@ def predict(
         values = torch.from_numpy(cells.take(own))
         said = [network.tell(values) for network in model.networks]
         attention[own] = np.mean([one.attention.numpy() for one in said], axis=0)
-        patient = str(cells.cells["patient_id"].iloc[own[0]])
         told.append(
-            {"tissue_id": name, "patient_id": patient, "instances": len(own)}
+            {"tissue_id": name, "patient_id": owners[name], "instances": len(own)}
             | by_class(np.stack([one.probabilities.numpy() for one in said]), model.classes)
-            | {"trained_on": bool(patient) and digest(patient) in model.trained_on}
+            | {"trained_on": name in seen}
         )
     table = pd.DataFrame(told)
-    known = sorted(set(table.loc[table["trained_on"], "patient_id"]))
-    notes = [f"this model, {model.told}"]
-    if known:
-        notes.append(
-            f"trained on {counted(len(known), 'patient')} of these ({some(known)}): what is said "
-            "of "
-            "them is no test"
-        )
+    notes = [f"this model, {model.told}", *_told(seen, alike)]
     return Prediction(table, attention, tuple(notes))
+
+
+def _told(seen: set[str], alike: set[str]) -> list[str]:
+    """Say which of the tissues the model knows, and which patients it may know."""
+    told = []
+    if seen:
+        told.append(
+            f"trained on {counted(len(seen), 'tissue')} of these, or on others of their patients "
+            f"({some(seen)}): what is said of them is no test"
+        )
+    if alike:
+        told.append(
+            f"{counted(len(alike), 'patient')} called as one that was trained on, with other "
+            f"tissues ({some(alike)}): if they are the same people, this is no test"
+        )
+    return told
 
 
 def by_class(probabilities: NDArray[np.float32], classes: tuple[str, ...]) -> dict[str, Any]:

@@ -1,0 +1,130 @@
+"""Whom an analysis learnt from, so that nobody takes what it says of them for a test.
+
+Kept as digests, for signatures and models are given away: they name nobody. Patients of two cohorts
+may be called alike, and one tissue may go by two names. So a tissue is known by what is in it, and
+a patient by the tissues; names that are alike are only told of.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from virtues_core.cohort.patients.cells import CellTables
+from virtues_core.cohort.patients.token_file import NUMBER
+
+_GRAIN_UM = 0.1
+_ROWS = 4
+"""Whose tokens tell a tissue where positions do not: four equal to the last bit are no chance."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Digests of patients' names, and of what is in their tissues (two a tissue, see `_marks`)."""
+
+    patients: frozenset[str] = frozenset()
+    tissues: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, cells: CellTables, owners: Mapping[str, str]) -> "Seen":
+        """Write down tissues and patients.
+
+        Parameters
+        ----------
+        cells
+            Tables of tokens.
+        owners
+            ``tissue_id`` → patient, of those learnt from; a patient may be unknown ("").
+        """
+        names = frozenset(_digest("patient", name) for name in owners.values() if name)
+        return cls(names, frozenset().union(*_marks(cells, owners).values()))
+
+    @classmethod
+    def together(cls, parts: "Iterable[Seen]") -> "Seen":
+        """Join what several learnt from."""
+        listed = list(parts)
+        return cls(
+            frozenset().union(*(part.patients for part in listed)),
+            frozenset().union(*(part.tissues for part in listed)),
+        )
+
+    def known(self, cells: CellTables, owners: Mapping[str, str]) -> tuple[set[str], set[str]]:
+        """Tell who of a cohort was learnt from.
+
+        Parameters
+        ----------
+        cells, owners
+            As in `of`, of the cohort that is asked for.
+
+        Returns
+        -------
+        set of str
+            Tissues that were, and all others of their patients.
+        set of str
+            Patients without such a tissue who are called as one who was.
+        """
+        marks = _marks(cells, owners)
+        tissues = {name for name, own in marks.items() if own & self.tissues}
+        patients = {owners[name] for name in tissues} - {""}
+        theirs = {name for name, owner in owners.items() if owner in patients}
+        others = set(owners.values()) - patients - {""}
+        alike = {name for name in others if _digest("patient", name) in self.patients}
+        return tissues | theirs, alike
+
+    def as_json(self) -> dict[str, list[str]]:
+        """Give what `from_json` reads."""
+        return {"patients": sorted(self.patients), "tissues": sorted(self.tissues)}
+
+    @classmethod
+    def from_json(cls, told: Any) -> "Seen":
+        """Read what `as_json` gave.
+
+        Raises
+        ------
+        TypeError, KeyError
+            It is something else.
+        """
+        parts = [told[name] for name in ("patients", "tissues")]
+        if not all(isinstance(p, list) and all(isinstance(d, str) for d in p) for p in parts):
+            message = "no lists of digests of patients and tissues"
+            raise TypeError(message)
+        return cls(*map(frozenset, parts))
+
+
+def _marks(cells: CellTables, tissues: Iterable[str]) -> dict[str, set[str]]:
+    """Sign tissues by how many rows they have and what is in them, in up to two ways.
+
+    By the tokens of a few rows, whatever the tissue is called; and by where its cells are, which
+    stays when an image is embedded again. (Niches lie on a grid, which is alike in all tissues.)
+    """
+    table = cells.cells
+    names = table["tissue_id"].cat.categories
+    codes = table["tissue_id"].cat.codes.to_numpy()
+    order = np.lexsort((table[NUMBER[cells.level]].to_numpy(), codes))
+    ends = np.searchsorted(codes[order], np.arange(len(names) + 1))
+    places = {str(name): order[ends[i] : ends[i + 1]] for i, name in enumerate(names)}
+    rows = {name: places[name] for name in tissues}
+    first = [own[:_ROWS] for own in rows.values()]
+    tokens = np.split(
+        cells.take(np.concatenate(first)) if first else np.empty((0, cells.dim), np.float32),
+        np.cumsum([len(own) for own in first])[:-1],
+    )
+    where = table[["x_um", "y_um"]].to_numpy()
+    marks = {}
+    for (name, own), content in zip(rows.items(), tokens, strict=True):
+        marks[name] = {_digest("tokens", f"{len(own)}", content)}
+        if cells.level == "cell" and np.isfinite(where[own]).all():
+            grid = np.round(where[own] / _GRAIN_UM).astype(np.int64)
+            marks[name].add(_digest("positions", f"{len(own)}", grid[np.lexsort(grid.T)]))
+    return marks
+
+
+def _digest(*parts: str | NDArray[Any]) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part.encode() if isinstance(part, str) else part.tobytes())
+        found.update(b"\n")
+    return found.hexdigest()[:32]
