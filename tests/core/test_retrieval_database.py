@@ -269,6 +269,78 @@ def test_a_damaged_file_is_said_to_be_one(database: TissueDatabase) -> None:
         database.tokens("T1")
 
 
+EDITS = [
+    # what somebody did, with the reading that must tell of it
+    ("UPDATE settings SET value = '\"24\"' WHERE name = 'dim'", "open", "dim"),
+    ("UPDATE settings SET value = '{' WHERE name = 'crops'", "open", "settings"),
+    ("UPDATE settings SET value = '5' WHERE name = 'signature'", "open", "signature"),
+    ("INSERT INTO settings VALUES ('colour', '1')", "open", "colour"),
+    ("DROP TABLE thumbnails", "thumbnail", "thumbnails"),
+    ("UPDATE tissues SET number = 999 WHERE tissue_id = 'T3'", "tokens", "'T3', found tokens of"),
+    ("UPDATE tissues SET tissue_id = x'ff' WHERE number = 4", "tissues", "tissue_id b'"),
+    ("UPDATE tissues SET patient_id = x'00' WHERE number = 4", "tissues", "'T3', found patient_id"),
+    ("UPDATE tissues SET source = x'00' WHERE number = 4", "tissue", "'T3', found source"),
+    ("UPDATE tissues SET image = x'00' WHERE number = 4", "tissue", "'T3', found image"),
+    ("UPDATE tissues SET stamp = x'00' WHERE number = 4", "tissue", "'T3', found stamp"),
+    ("UPDATE tissues SET clinical = '{' WHERE number = 4", "tissue", "'T3', found clinical"),
+    ("UPDATE tissues SET clinical = '{' WHERE number = 4", "clinical_values", "JSON"),
+    ("UPDATE tissues SET clinical = '[1]' WHERE number = 4", "clinical_values", "column"),
+    ("UPDATE tissues SET clinical = '[1]' WHERE number = 4", "tissues", "'T3', found clinical"),
+    ("UPDATE tissues SET clinical = '{\"a\": NaN}' WHERE number = 4", "tissues", "'T3'"),
+    ("UPDATE tissues SET clinical = '{\"a\": []}' WHERE number = 4", "matches", "'T3'"),
+    ("UPDATE tissues SET composition = '[' WHERE number = 4", "tissues", "composition"),
+    ('UPDATE tissues SET composition = \'{"B": ""}\' WHERE number = 4', "tissues", "composit"),
+    ("UPDATE tissues SET niches = 'many' WHERE number = 4", "search", "'many' niches"),
+    ("UPDATE tissues SET niches = 0 WHERE number = 4", "tissues", "0 niches"),
+    ("UPDATE tissues SET niches = 3 WHERE number = 4", "tokens", "where 288 bytes belong"),
+    ("UPDATE tissues SET moments = 'text' WHERE number = 4", "search", "moments of 'text'"),
+    ("UPDATE tissues SET moments = x'00' WHERE number = 4", "search", "moments of 1 bytes"),
+    ("UPDATE tissues SET moments = :nan WHERE number = 4", "search", "moments with NaN"),
+    ("UPDATE tokens SET tokens = 'text' WHERE number = 4", "search", "tokens of 'text'"),
+    ("UPDATE tokens SET tokens = x'00000000' WHERE number = 4", "search", "tokens of 4 bytes"),
+    ("UPDATE tokens SET tokens = :inf WHERE number = 4", "search", "tokens with NaN"),
+    ("DELETE FROM tokens WHERE number = 4", "search", "tokens of None"),
+    ("DELETE FROM thumbnails WHERE number = 4", "matches", "picture None"),
+    ("UPDATE thumbnails SET png = 'text' WHERE number = 4", "thumbnail", "picture 'text'"),
+]
+
+
+@pytest.mark.parametrize(("edit", "reading", "said"), EDITS)
+def test_rows_that_somebody_edited(
+    database: TissueDatabase, edit: str, reading: str, said: str
+) -> None:
+    values = {
+        "nan": np.full(2 * DIM, np.nan, "<f4").tobytes(),
+        "inf": np.full((len(niches(3, 13)), DIM), np.inf, "<f4").tobytes(),
+    }
+    connection = sqlite3.connect(database.path)
+    connection.execute(edit, {name: values[name] for name in values if f":{name}" in edit})
+    connection.commit()
+    connection.close()
+    readings = {
+        "open": lambda: TissueDatabase.open(database.path),
+        "tissues": database.tissues,
+        "tissue": lambda: database.tissue("T3"),
+        "tokens": lambda: database.tokens("T3"),
+        "thumbnail": lambda: database.thumbnail("T3"),
+        "clinical_values": database.clinical_values,
+        "search": lambda: database.search(niches(3, 13), 60),
+        "matches": lambda: database.query(niches(3, 13), 60),
+    }
+    with pytest.raises(ReadError, match=f"(?s){said}.*virtues db build"):
+        readings[reading]()
+
+
+def test_a_damaged_tissue_is_taken_out_and_added_again(database: TissueDatabase) -> None:
+    connection = sqlite3.connect(database.path)
+    connection.execute("UPDATE tissues SET clinical = '{', moments = x'00' WHERE number = 4")
+    connection.commit()
+    connection.close()
+    database.remove(["T3"])
+    database.add([entry(3)])
+    assert len(database.search(niches(0), 60).tissue_ids) == len(database.tissues()) == 60
+
+
 def test_a_file_that_cannot_be_written(database: TissueDatabase, tmp_path: Path) -> None:
     database.path.chmod(0o444)
     if os.access(database.path, os.W_OK):

@@ -139,7 +139,8 @@ class RetrieveDock(RetrieveForm):
         shares: Any,
         colors: dict[str, str],
     ) -> None:
-        picture = QImage.fromData(png) if png else None
+        picture = QImage.fromData(png)  # null where there is none, or none that can be shown
+        picture = None if picture.isNull() else picture
         bar = CompositionBar(shares, colors) if shares else None
         told = {column: value for column, value in known.items() if value != ""}
         card = TissueCard(title, picture, told, bar)

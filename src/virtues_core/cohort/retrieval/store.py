@@ -264,8 +264,7 @@ def bounds(
     """
     own = moments(query)
     rows = connection.execute(
-        f"SELECT tissue_id, number, niches, moments FROM tissues WHERE {condition} "
-        "ORDER BY number",
+        f"SELECT tissue_id, number, niches, moments FROM tissues WHERE {condition} ORDER BY number",
         list(values),
     )
     parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
