@@ -302,6 +302,27 @@ def test_a_tissue_of_two_patients_is_refused(cells: CellTables, tmp_path: Path) 
         join(cells, clinic(tmp_path, text, Columns("id", tissue="s")))
 
 
+@pytest.mark.parametrize("placed", [True, False])
+def test_a_tissue_under_two_names_is_refused(tmp_path: Path, placed: bool) -> None:
+    own = table(60, 0, patients=1)
+    if placed:
+        own.obsm["spatial"] = np.random.default_rng(0).random((60, 2)) * 100
+    write_table(own, tmp_path / "t.h5ad")
+    own.obs["tissue_id"], own.obs["patient_id"] = "other-A", "other"
+    if placed:  # where cells are stays when an image is embedded anew
+        own.obsm["X_virtues"] = own.obsm["X_virtues"] * 2
+    write_table(own, tmp_path / "again.h5ad")
+    write_table(table(60, 1, patients=1), tmp_path / "u.h5ad")
+    cells = open_cells([tmp_path])
+    both = clinic(tmp_path, "id\nP0-0\nother\nP1-0\n", Columns("id"))
+    with pytest.raises(InputError, match=r"1 tissue under several names .* P0-0-A and other-A"):
+        join(cells, both)
+    assert join(cells, clinic(tmp_path, "id\nother\nP1-0\n", Columns("id"))).patients == (
+        "P1-0",
+        "other",
+    )
+
+
 def test_patients_of_cells_by_the_column_that_is_named(tmp_path: Path) -> None:
     for seed in range(2):
         own = table(60, seed, patients=3)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from virtues_core.cohort.patients.cells import CellTables
 from virtues_core.cohort.patients.clinical import Clinical
 from virtues_core.cohort.patients.clinical_checks import bare_name
+from virtues_core.cohort.patients.seen import under_two_names
 from virtues_core.cohort.patients.wording import counted, some
 from virtues_core.errors import InputError
 
@@ -76,8 +77,8 @@ def join(cells: CellTables, clinical: Clinical) -> PatientCells:
     Raises
     ------
     InputError
-        Nobody is in both, or someone by two spellings, a tissue belongs to two patients, or those
-        in both have one outcome alone, or all of them are censored.
+        Nobody is in both, or someone by two spellings, a tissue belongs to two patients or goes by
+        two names, or those in both have one outcome alone, or all of them are censored.
     """
     tissues, owners = _owners(cells, clinical)
     known = clinical.table.index
@@ -91,6 +92,9 @@ def join(cells: CellTables, clinical: Clinical) -> PatientCells:
             "patients alike, or the column that maps tissues to them (--tissue)."
         )
         raise InputError(message)
+    _check_once(
+        cells, [tissue for tissue, owner in zip(tissues, owners, strict=True) if owner in known]
+    )
     place = {patient: code for code, patient in enumerate(theirs)}
     of_tissue = np.array([place.get(owner, -1) for owner in owners], np.int32)
     codes = of_tissue[cells.cells["tissue_id"].cat.codes.to_numpy()]
@@ -113,6 +117,18 @@ def _check_spellings(ours: set[str], theirs: set[str]) -> None:
             f"expected each patient written in one way, found {counted(len(pairs), 'patient')} "
             f"otherwise in the tables of tokens than in the clinical table: {some(pairs)}. Write "
             "them alike."
+        )
+        raise InputError(message)
+
+
+def _check_once(cells: CellTables, tissues: Sequence[str]) -> None:
+    """Refuse one tissue under two names: it would be on both sides of a split."""
+    twice = under_two_names(cells, tissues)
+    if twice:
+        message = (
+            f"expected each tissue once, found {counted(len(twice), 'tissue')} under several names "
+            f"with the very same cells: {some(' and '.join(names) for names in twice)}. Leave all "
+            "but one of each out: what is learnt from the one would tell the other."
         )
         raise InputError(message)
 

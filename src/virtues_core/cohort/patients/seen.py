@@ -6,6 +6,7 @@ a patient by the tissues; names that are alike are only told of.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -94,31 +95,78 @@ class Seen:
         return cls(*map(frozenset, parts))
 
 
+def under_two_names(cells: CellTables, tissues: Iterable[str]) -> list[tuple[str, ...]]:
+    """Find tissues that hold the same cells: one tissue, called in several ways.
+
+    By where the cells are; tissues of which that is not known, and niches, by the tokens of a few
+    rows, which are read where two have equally many.
+
+    Parameters
+    ----------
+    cells
+        Tables of tokens.
+    tissues
+        Their names.
+
+    Returns
+    -------
+    list of tuple of str
+        The names of each tissue that has several.
+    """
+    rows = {name: own for name, own in _rows_of(cells, tissues).items() if len(own) >= _ROWS}
+    marks = _placed(cells, rows)
+    sizes = Counter(len(own) for name, own in rows.items() if name not in marks)
+    for name, own in rows.items():
+        if name not in marks and sizes[len(own)] > 1:
+            marks[name] = _digest("tokens", f"{len(own)}", cells.take(own[:_ROWS]))
+    names: dict[str, list[str]] = {}
+    for name, mark in marks.items():
+        names.setdefault(mark, []).append(name)
+    return [tuple(sorted(own)) for own in names.values() if len(own) > 1]
+
+
 def _marks(cells: CellTables, tissues: Iterable[str]) -> dict[str, set[str]]:
     """Sign tissues by how many rows they have and what is in them, in up to two ways.
 
     By the tokens of a few rows, whatever the tissue is called; and by where its cells are, which
     stays when an image is embedded again. (Niches lie on a grid, which is alike in all tissues.)
     """
+    rows = _rows_of(cells, tissues)
+    first = [own[:_ROWS] for own in rows.values()]
+    tokens = np.split(
+        cells.take(np.concatenate(first)) if first else np.empty((0, cells.dim), np.float32),
+        np.cumsum([len(own) for own in first])[:-1],
+    )
+    marks = {
+        name: {_digest("tokens", f"{len(own)}", content)}
+        for (name, own), content in zip(rows.items(), tokens, strict=True)
+    }
+    for name, mark in _placed(cells, rows).items():
+        marks[name].add(mark)
+    return marks
+
+
+def _rows_of(cells: CellTables, tissues: Iterable[str]) -> dict[str, NDArray[np.int64]]:
+    """Give the rows of each tissue, by the number of the cell."""
     table = cells.cells
     names = table["tissue_id"].cat.categories
     codes = table["tissue_id"].cat.codes.to_numpy()
     order = np.lexsort((table[NUMBER[cells.level]].to_numpy(), codes))
     ends = np.searchsorted(codes[order], np.arange(len(names) + 1))
     places = {str(name): order[ends[i] : ends[i + 1]] for i, name in enumerate(names)}
-    rows = {name: places[name] for name in tissues}
-    first = [own[:_ROWS] for own in rows.values()]
-    tokens = np.split(
-        cells.take(np.concatenate(first)) if first else np.empty((0, cells.dim), np.float32),
-        np.cumsum([len(own) for own in first])[:-1],
-    )
-    where = table[["x_um", "y_um"]].to_numpy()
+    return {name: places[name] for name in tissues}
+
+
+def _placed(cells: CellTables, rows: Mapping[str, NDArray[np.int64]]) -> dict[str, str]:
+    """Sign tissues by where their cells are, those of which that is known."""
+    if cells.level != "cell":
+        return {}
+    where = cells.cells[["x_um", "y_um"]].to_numpy()
     marks = {}
-    for (name, own), content in zip(rows.items(), tokens, strict=True):
-        marks[name] = {_digest("tokens", f"{len(own)}", content)}
-        if cells.level == "cell" and np.isfinite(where[own]).all():
+    for name, own in rows.items():
+        if np.isfinite(where[own]).all():
             grid = np.round(where[own] / _GRAIN_UM).astype(np.int64)
-            marks[name].add(_digest("positions", f"{len(own)}", grid[np.lexsort(grid.T)]))
+            marks[name] = _digest("positions", f"{len(own)}", grid[np.lexsort(grid.T)])
     return marks
 
 
