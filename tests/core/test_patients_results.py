@@ -29,7 +29,7 @@ from virtues_core.cohort.patients import (
     read_results,
     write_results,
 )
-from virtues_core.cohort.patients import results as module
+from virtues_core.cohort.patients import results_files as module
 from virtues_core.errors import InputError, ReadError, VirtuesError
 
 
@@ -158,6 +158,20 @@ def _edit(out: Path, kind: str) -> None:
         (out / "tables/curves.csv").write_text("group,survival\n0,1\n")
     elif kind == "plot":
         (out / "plots.json").write_text('[{"name": "x"}]')
+    elif kind == "patient":
+        lines = (out / "patients.csv").read_text().splitlines()
+        (out / "patients.csv").write_text("\n".join(lines[:-1]))
+    elif kind == "row":
+        (out / "tables/curves.csv").write_text("group,time,survival\n0,1,1\n")
+    elif kind == "cells":
+        cells = pd.read_parquet(out / "cells.parquet")
+        cells.iloc[: len(cells) // 2].to_parquet(out / "cells.parquet", index=False)
+    elif kind == "cut":
+        whole = (out / "cells.parquet").read_bytes()
+        (out / "cells.parquet").write_bytes(whole[: len(whole) // 2])
+    elif kind == "rows":
+        values = json.loads((out / "summary.json").read_text())
+        (out / "summary.json").write_text(json.dumps(values | {"rows": 3}))
     elif kind == "gone":
         shutil.rmtree(out)
 
@@ -171,6 +185,11 @@ def _edit(out: Path, kind: str) -> None:
         ("table", r"tables/curves.csv is missing"),
         ("column", "expected a column time in table 'curves'"),
         ("plot", "plots.json"),
+        ("patient", r"the 2 rows that the analysis wrote in '.*patients.csv', found 1"),
+        ("row", r"the 2 rows .*curves.csv', found 1"),
+        ("cells", r"the 37 rows .*cells.parquet', found 18: .*[Rr]un the analysis again"),
+        ("cut", "could not read '.*cells.parquet'"),
+        ("rows", "rows 3"),
         ("gone", "expected the folder of an analysis"),
     ],
 )

@@ -4,7 +4,7 @@
 
     summary.json          {"format", "analysis", headline numbers, "notes", "settings", "versions",
                           "command", "folder" (where it was run), "clinical", "cells", "images",
-                          "files" (all that belong to it)}
+                          "files" (all that belong to it), "rows" (how many each table has)}
     patients.csv          a row a patient: patient_id, tissues (joined by ";"), what was found
     cells.parquet         tissue_id, cell_id, patient_id and what was found, in row groups
     tables/NAME.csv
@@ -13,10 +13,7 @@
 """
 
 import dataclasses
-import json
-import math
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +22,14 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from virtues_core.cohort.patients.joined import PatientCells
+from virtues_core.cohort.patients.results_files import (
+    count_rows,
+    read_csv,
+    read_json,
+    unreadable,
+    write_cells,
+    write_json,
+)
 from virtues_core.cohort.patients.token_file import NUMBER
 from virtues_core.cohort.patients.wording import some
 from virtues_core.errors import InputError, ReadError
@@ -38,10 +43,8 @@ SUMMARY, PATIENTS, CELLS, PLOTS = "summary.json", "patients.csv", "cells.parquet
 TABLES = "tables"
 FORMAT = 1
 """Of the folder; a newer one is refused."""
-ROW_GROUP = 2**18
 _OWN = {SUMMARY, PATIENTS, CELLS, PLOTS, TABLES, "report.html", "figures", "forests", "model"}
 _OWN |= {".DS_Store", "Thumbs.db"}  # of desktops
-_TEXT = ("patient_id", "tissue_id", "tissues")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 Kind = Literal["steps", "points", "bars", "heat"]
@@ -213,14 +216,15 @@ def write_results(results: Results, out: Path | str) -> Path:
         results.patients.to_csv(new / PATIENTS, index=False)
         for name, table in results.tables.items():
             table.to_csv(new / TABLES / f"{name}.csv", index=False)
-        _write_cells(results.cells, new / CELLS)
-        _write_json(new / PLOTS, [dataclasses.asdict(plot) for plot in results.plots])
+        write_cells(results.cells, new / CELLS)
+        write_json(new / PLOTS, [dataclasses.asdict(plot) for plot in results.plots])
         files = sorted(str(p.relative_to(new).as_posix()) for p in new.rglob("*") if p.is_file())
-        _write_json(
+        write_json(
             new / SUMMARY,
             {"format": FORMAT, "analysis": results.analysis}
             | dict(results.summary)
-            | {"notes": list(results.notes), "versions": _versions(), "files": files},
+            | {"notes": list(results.notes), "versions": _versions(), "files": files}
+            | {"rows": _row_counts(results)},
         )
     return out
 
@@ -269,13 +273,13 @@ def read_results(out: Path | str) -> Results:
     Raises
     ------
     ReadError
-        It is no such folder, half-written, edited so that it no longer fits, or of a newer
-        version.
+        It is no such folder, half-written, edited so that it no longer fits (a table that lost
+        rows), or of a newer version.
     """
     out = Path(out)
-    summary = _read_json(out / SUMMARY, dict)
+    summary = read_json(out / SUMMARY, dict)
     if not isinstance(summary.get("format"), int) or not isinstance(summary.get("analysis"), str):
-        raise _unreadable(out / SUMMARY, "no format and analysis in it")
+        raise unreadable(out / SUMMARY, "no format and analysis in it")
     if summary["format"] > FORMAT:
         message = (
             f"expected an analysis of format {FORMAT} in {str(out)!r}, found {summary['format']}, "
@@ -283,25 +287,51 @@ def read_results(out: Path | str) -> Results:
         )
         raise ReadError(message)
     files, notes = summary.pop("files", []), summary.pop("notes", [])
+    rows = summary.pop("rows", {})
     lacking = [name for name in files if not (out / str(name)).is_file()]
     if lacking:
-        raise _unreadable(out, f"{', '.join(map(str, lacking))} is missing")
+        raise unreadable(out, f"{', '.join(map(str, lacking))} is missing")
     tables = {
-        Path(name).stem: _read_csv(out / name)
-        for name in files
-        if Path(name).parent == Path(TABLES)
+        Path(name).stem: read_csv(out / name) for name in files if Path(name).parent == Path(TABLES)
     }
     try:
-        plots = tuple(LinkedPlot(**plot) for plot in _read_json(out / PLOTS, list))
+        plots = tuple(LinkedPlot(**plot) for plot in read_json(out / PLOTS, list))
         found = Results(
-            str(summary["analysis"]), summary, _read_csv(out / PATIENTS),
+            str(summary["analysis"]), summary, read_csv(out / PATIENTS),
             out / CELLS if (out / CELLS).is_file() else None, tables, plots,
             tuple(str(note) for note in notes),
         )  # fmt: skip
         _check_plots(found)
+        _check_rows(out, found, rows)
     except (TypeError, InputError) as error:
-        raise _unreadable(out / PLOTS, str(error)) from error
+        raise unreadable(out / PLOTS, str(error)) from error
     return found
+
+
+def _row_counts(results: Results) -> dict[str, int]:
+    """Count the rows of each table, by its file."""
+    tables = {f"{TABLES}/{name}.csv": table for name, table in results.tables.items()}
+    tables[PATIENTS] = results.patients
+    counts = {name: len(table) if len(table.columns) else 0 for name, table in tables.items()}
+    if isinstance(results.cells, Path):
+        counts[CELLS] = count_rows(results.cells)
+    elif results.cells is not None:
+        counts[CELLS] = len(results.cells)
+    return counts
+
+
+def _check_rows(out: Path, results: Results, written: Any) -> None:
+    """Refuse a folder one of whose tables has other rows than were written."""
+    if not isinstance(written, dict):
+        raise unreadable(out / SUMMARY, f"rows {written!r}")
+    for name, found in _row_counts(results).items():
+        if written.get(name, found) != found:
+            message = (
+                f"expected the {written[name]} rows that the analysis wrote in {str(out / name)!r},"
+                f" found {found}: it was edited, or is not whole. Restore it, or run the analysis "
+                "again."
+            )
+            raise ReadError(message)
 
 
 def _check_plots(results: Results) -> None:
@@ -327,73 +357,8 @@ def _check_plots(results: Results) -> None:
             raise InputError(message)
 
 
-def _write_cells(cells: "pd.DataFrame | Path | None", path: Path) -> None:
-    if cells is None:
-        return
-    if isinstance(cells, Path):
-        shutil.copyfile(cells, path)
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = pa.Schema.from_pandas(cells, preserve_index=False)
-    with pq.ParquetWriter(path, schema) as writer:
-        for start in range(0, max(1, len(cells)), ROW_GROUP):
-            part = cells.iloc[start : start + ROW_GROUP]
-            writer.write_table(pa.Table.from_pandas(part, schema, preserve_index=False))
-
-
 def _versions() -> dict[str, str]:
     from importlib.metadata import version
 
     libraries = ("numpy", "scipy", "pandas", "scikit-learn", "lifelines", "pot", "statsmodels")
     return versions() | {name: version(name) for name in libraries}
-
-
-def _write_json(path: Path, values: Any) -> None:
-    text = json.dumps(_plain(values), indent=1, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _plain(value: Any) -> Any:
-    """Make what JSON knows of a value; what is no number is null."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int, bool)) else str(value)
-
-
-def _read_json(path: Path, kind: type) -> Any:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, str(error)) from error
-    if not isinstance(found, kind):
-        raise _unreadable(path, f"a {type(found).__name__} in it")
-    return found
-
-
-def _read_csv(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    try:
-        return pd.read_csv(
-            path, dtype=dict.fromkeys(_TEXT, str), keep_default_na=False, na_values=[""]
-        )
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, str(error)) from error
-
-
-def _unreadable(path: Path, why: str) -> ReadError:
-    message = (
-        f"expected the folder of an analysis, could not read {str(path)!r} ({why}). Choose a "
-        "folder that `virtues stratify`, `biomarkers` and the like wrote, or run it again."
-    )
-    return ReadError(message)
