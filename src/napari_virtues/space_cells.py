@@ -241,9 +241,9 @@ def by_value(values: NDArray[Any]) -> Coloring:
     """Colour cells (N,) by how bright a marker is: log(1 + x), 1st to 99th percentile."""
     from napari.utils.colormaps import ensure_colormap
 
-    from virtues_core.cohort.space import log_intensities
+    from virtues_core.cohort.table import signed_log
 
-    shown = log_intensities(values)
+    shown = signed_log(values)
     finite = shown[np.isfinite(shown)]
     low, high = np.percentile(finite, (1, 99)) if len(finite) else (0.0, 1.0)
     share = np.nan_to_num((shown - low) / max(float(high - low), 1e-9)).clip(0, 1)

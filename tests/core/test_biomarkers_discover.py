@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 from typer.testing import CliRunner
 
 from virtues_core.cli.main import app
+from virtues_core.cohort import read_table, write_table
 from virtues_core.cohort.biomarkers import DiscoverConfig, Discovery, discover, results_of
 from virtues_core.cohort.biomarkers.clusters import even_sample, keep_small, partitions
 from virtues_core.cohort.biomarkers.forest_source import forests_of
@@ -321,16 +322,27 @@ def test_cell_types_that_are_not_there_are_refused(files):
 def test_the_command_leaves_a_folder_that_can_be_carried_over(tmp_path):
     out = tmp_path / "out"
     files = write_cohort(tmp_path / "few", patients=16, seed=0, size_px=128)
-    told = CliRunner().invoke(app, [
+    words = [
         "biomarkers", "discover", str(files.cells), "--clinical", str(files.clinical),
         "--patient", "patient_id", "--outcome", "response", "--out", str(out),
         "--resolution-step", "1", "--most-cells", "1500", "--permutations", "19", "--folds", "2",
         "--nested-repeats", "1", "--each", "1", "--forests",
-    ])  # fmt: skip
+    ]  # fmt: skip
+    cells = read_table(files.cells)
+    cells.X[:5, 0] = np.nan
+    write_table(cells, files.cells)
+    told = CliRunner().invoke(app, words)
+    assert told.exit_code == 1
+    assert "mean intensities, found NaN or infinity in 5 of" in str(told.exception)
+    assert not out.exists()
+    cells.X[:5, 0] = -7  # as after background subtraction
+    write_table(cells, files.cells)
+    told = CliRunner().invoke(app, words)
     assert told.exit_code == 0, told.output
     assert told.output.index("nested: AUROC") < told.output.index("paper's")
     summary = json.loads((out / "summary.json").read_text())
     assert {"auroc_paper", "auroc_nested", "permutation_p", "signatures"} <= set(summary)
+    assert any("below 0 in 5 of" in note for note in summary["notes"])
     assert set(summary["signatures"][0]) == {
         "name", "direction", "auroc", "risk_ratio", "ci", "resolution", "cells", "q",
     }  # fmt: skip

@@ -12,7 +12,14 @@ from cohort_samples import WIDTH, table
 from scipy.sparse import csr_matrix
 
 from virtues_core.cohort import log_intensities, write_table
-from virtues_core.cohort.patients import CellTables, Columns, join, open_cells, read_clinical
+from virtues_core.cohort.patients import (
+    CellTables,
+    Columns,
+    check_values,
+    join,
+    open_cells,
+    read_clinical,
+)
 from virtues_core.errors import InputError, ReadError
 
 SIZES = (90, 7, 240)
@@ -210,10 +217,6 @@ def test_values_that_are_no_numbers_and_asking_for_what_is_not_there(tmp_path: P
         both.take(np.array([0]), "intensities")
     with pytest.raises(InputError, match="'colour'"):
         open_cells([tmp_path], columns=("colour",))
-    other.X[0, 0] = -2
-    write_table(other, tmp_path / "b.h5ad")
-    with pytest.raises(InputError, match=r"intensities above -1 in .*found -2"):
-        open_cells([tmp_path / "b.h5ad"]).take(np.array([0]), "intensities")
     with h5py.File(tmp_path / "b.h5ad", "r+") as file:
         file["obs"]["tissue_id"].attrs["encoding-version"] = "99"
     with pytest.raises(ReadError, match="expected an AnnData"):
@@ -221,6 +224,36 @@ def test_values_that_are_no_numbers_and_asking_for_what_is_not_there(tmp_path: P
     (tmp_path / "a.h5ad").unlink()
     with pytest.raises(ReadError):
         list(both.batches())
+
+
+def test_intensities_below_zero_are_taken_and_told(tmp_path: Path) -> None:
+    """As they are after background subtraction; what is no number is told by marker and table."""
+    one, other = table(60, 1), table(60, 2)
+    one.X[:7, 1] = -3
+    one.X[3:9, 2] = -0.5
+    write_table(one, tmp_path / "a.h5ad")
+    write_table(other, tmp_path / "b.h5ad")
+    found = open_cells([tmp_path])
+    assert found.take(np.array([0]), "intensities")[0, 1] == pytest.approx(-np.log(4))
+    told: list[tuple[int, int, str]] = []
+    (note,) = check_values(found, "intensities", lambda *at: told.append(at))
+    assert "in 9 of 120 cells (c1, c2), in 1 table: a.h5ad, as after background" in note
+    assert told == [(1, 2, "checked table"), (2, 2, "checked table")]
+    assert check_values(found, "tokens") == ()
+    one.X[4:6, 1], other.X[0, 3] = np.nan, np.inf
+    other.obsm["X_virtues"][5, 2:4] = np.nan
+    write_table(one, tmp_path / "a.h5ad")
+    write_table(other, tmp_path / "b.h5ad")
+    said = r"mean intensities, .* in 3 of 120 cells \(c1, c3\), in 2 tables: a.h5ad, b.h5ad\. Leave"
+    with pytest.raises(InputError, match=said):
+        check_values(open_cells([tmp_path]), "intensities")
+    with pytest.raises(InputError, match=r"tokens, .* in 1 of 120 cells, in 1 table: b.h5ad\."):
+        check_values(open_cells([tmp_path]), "tokens")
+    one.X[4:6, 1] = 1
+    one.var["in_model"] = other.var["in_model"] = [True, True, True, False]
+    write_table(one, tmp_path / "a.h5ad")
+    write_table(other, tmp_path / "b.h5ad")  # the marker with infinity is not used now
+    assert len(check_values(open_cells([tmp_path]), "intensities")) == 1
 
 
 def test_types_that_only_some_tables_have_are_not_used(tmp_path: Path) -> None:

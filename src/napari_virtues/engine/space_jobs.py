@@ -54,11 +54,12 @@ class SpaceJob(_OneByOne):
     def run(self, worker: messages.Worker) -> SpaceResult:
         """Do it, in the child."""
         from virtues_core.cohort import space, space_table
+        from virtues_core.cohort.table import signed_log
 
         graphs = dict(self.graphs)
         points: dict[Features, NDArray[np.float32]] = {}
         for kind, raw in self.features.items():
-            values = space.log_intensities(raw) if kind == "intensities" else raw
+            values = signed_log(raw) if kind == "intensities" else raw
             if self.wanted != "pca" and kind not in graphs:
                 worker.emit(messages.Loading("neighbours"))
                 graphs[kind] = space.neighbour_graph(values)

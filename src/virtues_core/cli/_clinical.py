@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +67,7 @@ def joined_cells(
     *,
     level: str = "cell",
     obs: Sequence[str] = (),
+    intensities: bool = True,
 ) -> "PatientCells":
     """Open tables, read the clinical table, find whose cells they are, and tell the notes.
 
@@ -75,16 +77,22 @@ def joined_cells(
         As `open_cells`.
     clinical, columns
         As `read_clinical`.
+    intensities
+        Whether mean intensities will be used, so that they are looked through first.
 
     Raises
     ------
     VirtuesError
-        As `read_clinical`, `open_cells` and `join`.
+        As `read_clinical`, `open_cells`, `join` and `check_values`.
     """
-    from virtues_core.cohort.patients import join, open_cells, read_clinical
+    from virtues_core.cli._options import show_progress
+    from virtues_core.cohort.patients import check_values, join, open_cells, read_clinical
 
     table: Clinical = read_clinical(clinical, columns)
     joined = join(open_cells(paths, obs, level=level), table)
+    if intensities:
+        odd = check_values(joined.cells, "intensities", show_progress)
+        joined = replace(joined, notes=(*joined.notes, *odd))
     tell_notes(joined.notes)
     return joined
 

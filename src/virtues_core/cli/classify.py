@@ -159,9 +159,10 @@ def _others(
     Raises
     ------
     InputError
-        No name, or one that is there twice.
+        No name, or one that is there twice; tokens that are not finite.
     """
-    from virtues_core.cohort.patients import join, open_cells, read_clinical
+    from virtues_core.cli._options import show_progress
+    from virtues_core.cohort.patients import check_values, join, open_cells, read_clinical
     from virtues_core.errors import InputError
 
     found: dict[str, PatientCells] = {}
@@ -173,5 +174,7 @@ def _others(
                 "kronos=tokens/kronos."
             )
             raise InputError(message)
-        found[name] = join(open_cells([tables], level=level), read_clinical(clinical, columns))
+        cells = open_cells([tables], level=level)
+        check_values(cells, "tokens", show_progress)  # they are read last, after the training
+        found[name] = join(cells, read_clinical(clinical, columns))
     return found

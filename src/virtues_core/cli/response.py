@@ -94,7 +94,7 @@ def response(
         timepoint=timepoint if tissue else "",
     )  # fmt: skip
     own = "" if tissue else timepoint
-    joined = joined_cells(paths, clinical, columns, obs=[own] if own else [])
+    joined = joined_cells(paths, clinical, columns, obs=[own] if own else [], intensities=False)
     found = measure(joined, config, timepoint=own, progress=show_progress)
     results = results_of(found, joined, this_command(context))
     write_results(results, out)

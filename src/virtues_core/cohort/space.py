@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.classify import Labels
 from virtues_core.cohort.principal import principal, standardised
+from virtues_core.cohort.table import signed_log
 from virtues_core.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,15 +61,6 @@ def check_features(name: str) -> Features:
             return known
     message = f"expected features among {', '.join(FEATURES)}, found {name!r}."
     raise InputError(message)
-
-
-def log_intensities(intensities: NDArray[Any]) -> NDArray[np.float32]:
-    """Give log(1 + x) of mean intensities (N, C), as the model's pixels are taken.
-
-    A table that has values below 0 was transformed before, and is taken as it is.
-    """
-    intensities = np.asarray(intensities, dtype=np.float32)
-    return intensities if (intensities < 0).any() else np.log1p(intensities)
 
 
 def neighbour_graph(
@@ -231,7 +223,7 @@ def marker_profiles(
     Parameters
     ----------
     intensities
-        (N, C) mean intensities, raw units; standardised here, after log(1 + x).
+        (N, C) mean intensities, raw units; standardised here, after `signed_log`.
     markers
         C names.
     clusters
@@ -247,7 +239,7 @@ def marker_profiles(
     InputError
         As `standardised`, or lengths that differ.
     """
-    values = standardised(log_intensities(intensities))
+    values = standardised(signed_log(intensities))
     clusters = np.asarray(clusters)
     if values.shape != (len(clusters), len(markers)):
         message = (

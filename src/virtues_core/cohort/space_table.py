@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from virtues_core import __version__
 from virtues_core.cohort import space
 from virtues_core.cohort.space import Features, Profiles
-from virtues_core.cohort.table import provenance, tokens
+from virtues_core.cohort.table import provenance, signed_log, tokens
 from virtues_core.errors import InputError
 from virtues_core.files import replacing
 
@@ -92,7 +92,7 @@ def features(table: "AnnData", of: Features) -> NDArray[np.float32]:
     InputError
         There are none.
     """
-    return tokens(table) if of == "tokens" else space.log_intensities(intensities(table))
+    return tokens(table) if of == "tokens" else signed_log(intensities(table))
 
 
 def intensities(table: "AnnData") -> NDArray[np.float32]:

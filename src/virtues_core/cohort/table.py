@@ -164,7 +164,7 @@ def features_of(table: "AnnData", markers: Sequence[str]) -> NDArray[np.float32]
 def log_intensities(
     means: NDArray[np.float32], var: "pd.DataFrame", markers: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Give log(1 + mean intensity) of markers, as numbers to tell types by.
+    """Give the logarithm of mean intensities of markers (`signed_log`).
 
     Parameters
     ----------
@@ -203,8 +203,28 @@ def log_intensities(
             "(`virtues annotate fit`)."
         )
         raise MarkerError(message)
-    columns = [np.log1p(means[:, keys == marker]).mean(1) for marker in markers]
+    columns = [signed_log(means[:, keys == marker]).mean(1) for marker in markers]
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def signed_log(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Give log(1 + x) of intensities, as the model's pixels are taken.
+
+    Of values below 0, as they are after background subtraction, -log(1 - x): the same curve, turned
+    about 0, so that order is kept and nothing below -1 has no value.
+
+    Parameters
+    ----------
+    values
+        Raw units, of any shape.
+
+    Examples
+    --------
+    >>> signed_log(np.array([-1.0, 0.0, 1.0]))
+    array([-0.6931472,  0.       ,  0.6931472], dtype=float32)
+    """
+    values = np.asarray(values, dtype=np.float32)
+    return np.asarray(np.copysign(np.log1p(np.abs(values)), values), dtype=np.float32)
 
 
 def labels(table: "AnnData", column: str) -> tuple[Labels, NDArray[np.bool_]]:

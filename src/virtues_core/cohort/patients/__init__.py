@@ -1,6 +1,7 @@
 """Patients: what a clinic knows of them, their cells, and the folder that an analysis leaves."""
 
 from virtues_core.cohort.patients.cells import CellTables, open_cells
+from virtues_core.cohort.patients.checked import check_values
 from virtues_core.cohort.patients.clinical import Clinical, Columns, read_clinical
 from virtues_core.cohort.patients.joined import PatientCells, join
 from virtues_core.cohort.patients.proportions import counts, proportions
@@ -26,6 +27,7 @@ __all__ = [
     "Seen",
     "cells_of",
     "check_out",
+    "check_values",
     "counts",
     "is_results",
     "join",

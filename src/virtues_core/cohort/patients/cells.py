@@ -72,8 +72,8 @@ class CellTables:
             How many at a time; the last batch may have fewer. That many are in memory, twice
             while they are put together.
         features
-            ``tokens``, or ``intensities``: log(1 + mean intensity) of `markers`, channels of one
-            marker averaged.
+            ``tokens``, or ``intensities``: the logarithm of mean intensities of `markers`
+            (`signed_log`), channels of one marker averaged.
 
         Yields
         ------

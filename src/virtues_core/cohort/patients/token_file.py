@@ -52,7 +52,7 @@ class TokenFile:
         rows
             A slice, or sorted numbers.
         of
-            tokens, or log(1 + mean intensity) of markers.
+            tokens, or the logarithm of mean intensities of markers (`signed_log`).
         markers
             Keys of those markers.
 
@@ -68,6 +68,19 @@ class TokenFile:
         InputError
             A value is not finite.
         """
+        found = self.values(rows, of, markers)
+        if not np.isfinite(found).all():
+            message = (
+                f"expected finite {of} in {str(self.path)!r}, found NaN or infinity. Compute them "
+                "again with `virtues embed`."
+            )
+            raise InputError(message)
+        return found
+
+    def values(
+        self, rows: NDArray[np.int64] | slice, of: Rows, markers: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """Read some rows as `read` does, NaN and infinity included."""
         with _opened(self.path) as group:
             stored = _matrix(group["X"] if of == "intensities" else group["obsm"][TOKENS])
             if isinstance(rows, slice):
@@ -79,21 +92,7 @@ class TokenFile:
                     first = int(rows[run.start])
                     block = _dense(stored[first : int(rows[run.stop - 1]) + 1])
                     found[run] = block[rows[run] - first]
-        if not np.isfinite(found).all():
-            message = (
-                f"expected finite {of} in {str(self.path)!r}, found NaN or infinity. Compute them "
-                "again with `virtues embed`."
-            )
-            raise InputError(message)
-        if of == "tokens":
-            return found
-        if found.size and found.min() <= -1:
-            message = (
-                f"expected mean intensities above -1 in {str(self.path)!r}, of which log(1 + x) is "
-                f"taken, found {found.min():g}. Embed images without negative values."
-            )
-            raise InputError(message)
-        return log_intensities(found, self.var, markers)
+        return found if of == "tokens" else log_intensities(found, self.var, markers)
 
     def patients_by(self, column: str) -> "pd.DataFrame | None":
         """Read who a column of ``obs`` says each tissue is of; None where there is no such column.
