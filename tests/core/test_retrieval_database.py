@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import ot
 import pytest
+from scipy.spatial.distance import cdist
 
 from virtues_core.cohort.retrieval import (
     Search,
@@ -18,6 +19,8 @@ from virtues_core.cohort.retrieval import (
     Stored,
     TissueDatabase,
     TissueEntry,
+    assignment_bound,
+    costs_below,
     moment_bounds,
     nearest_sets,
     neighbour_bounds,
@@ -76,10 +79,11 @@ def test_the_distance_of_equal_sizes_is_the_best_pairing() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-def test_bounds_are_never_above_the_distance(scale: float) -> None:
-    """Also of tissues that are nearly, or wholly, the same."""
-    query = niches(0) * scale
-    sets = [niches(i, 5 + i) * scale for i in range(1, 40)]
+@pytest.mark.parametrize("middle", [0, 20])
+def test_bounds_are_never_above_the_distance(scale: float, middle: float) -> None:
+    """Also of tissues that are nearly, or wholly, the same, and of tokens that lie far away."""
+    query = (niches(0) - 20 + middle) * scale
+    sets = [(niches(i, 5 + i) - 20 + middle) * scale for i in range(1, 40)]
     sets += [
         query.copy(),
         query + 1e-6 * scale,
@@ -89,9 +93,17 @@ def test_bounds_are_never_above_the_distance(scale: float) -> None:
     ]
     exact = np.array([wasserstein(query, one) for one in sets])
     by_moments = moment_bounds(moments(query), np.array([moments(one) for one in sets]))
-    by_neighbours = neighbour_bounds(query, sets)
+    sizes = np.array([len(one) for one in sets])
+    costs = costs_below(query, np.concatenate(sets))
+    assert (costs <= cdist(np.concatenate(sets), query, "sqeuclidean")).all()
+    by_neighbours = neighbour_bounds(costs, sizes)
+    by_assignment = [assignment_bound(one) for one in np.split(costs, sizes.cumsum()[:-1])]
     assert (by_moments <= exact).all()
     assert (by_neighbours <= exact).all()
+    assert (by_assignment <= exact).all()
+    alike = sizes == len(query)
+    assert np.array(by_assignment)[alike] == pytest.approx(exact[alike], rel=1e-3, abs=0.02 * scale)
+    assert not np.array(by_assignment)[~alike].any()
     assert by_moments[-3] == pytest.approx(exact[-3], rel=1e-4)  # a shift: the means say it all
     assert by_neighbours[-1] == pytest.approx(
         exact[-1], rel=1e-4
@@ -104,7 +116,7 @@ def test_tied_tissues_come_in_their_order() -> None:
     query, other = niches(0), niches(1)
     sets = [other, query, other, query, query]
     found = nearest_sets(
-        query, np.zeros(5), np.full(5, 16), lambda at: [sets[i] for i in at], top=4
+        query, np.zeros(5), np.full(5, 16), lambda at: np.concatenate([sets[i] for i in at]), top=4
     )
     assert found.positions == (1, 3, 4, 0)
 
@@ -131,9 +143,9 @@ def test_large_tissues_are_read_a_few_at_a_time() -> None:
     read: list[int] = []
     sets = [niches(i, 1500) for i in range(6)]
 
-    def taken(positions: np.ndarray) -> list[np.ndarray]:
+    def taken(positions: np.ndarray) -> np.ndarray:
         read.append(len(positions))
-        return [sets[i] for i in positions]
+        return np.concatenate([sets[i] for i in positions])
 
     found = nearest_sets(sets[2][:40], np.zeros(6), np.full(6, 1500), taken, top=1)
     assert found.positions == (2,)

@@ -10,6 +10,8 @@ from virtues_core.cohort.retrieval.building import (
 from virtues_core.cohort.retrieval.database import TissueDatabase
 from virtues_core.cohort.retrieval.distance import (
     Nearest,
+    assignment_bound,
+    costs_below,
     moment_bounds,
     nearest_sets,
     neighbour_bounds,
@@ -40,7 +42,9 @@ __all__ = [
     "TissueEntry",
     "add_images",
     "add_tables",
+    "assignment_bound",
     "compositions",
+    "costs_below",
     "evaluate_retrieval",
     "moment_bounds",
     "nearest_sets",

@@ -190,7 +190,8 @@ class TissueDatabase:
         """
         with transaction(self.path) as connection:
             number = store.number_of(connection, tissue_id, self.path)
-            return store.tokens(connection, [number], self.settings.dim)[0]
+            niches = store.about(connection, number).niches
+            return store.tokens(connection, [number], [niches], self.settings.dim)
 
     def thumbnail(self, tissue_id: str) -> bytes:
         """Read the picture of a tissue, PNG; empty where there is none.
@@ -261,8 +262,10 @@ class TissueDatabase:
                 )
                 raise InputError(message)
 
-            def read(positions: NDArray[np.intp]) -> list[NDArray[np.float32]]:
-                return store.tokens(connection, numbers[positions].tolist(), dim)
+            def read(positions: NDArray[np.intp]) -> NDArray[np.float32]:
+                return store.tokens(
+                    connection, numbers[positions].tolist(), niches[positions].tolist(), dim
+                )
 
             found = nearest_sets(query, bounds, niches, read, top, look=look)
             names = [store.about(connection, int(numbers[i])).tissue_id for i in found.positions]

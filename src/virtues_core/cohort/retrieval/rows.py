@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.retrieval.entries import Stored
 from virtues_core.errors import ReadError
+
+_NOT_FINITE = "NaN or infinity"
 
 
 def stored(row: Sequence[Any]) -> Stored:
@@ -39,19 +41,33 @@ def stored(row: Sequence[Any]) -> Stored:
     return Stored(tissue_id, patient_id, known, parts, source, image, stamp, niches)
 
 
-def tokens_of(row: Sequence[Any], dim: int) -> NDArray[np.float32]:
-    """Make the tokens (N, D) of a tissue of its row: tissue_id, niches, tokens.
+def tokens_of(
+    rows: Sequence[tuple[int, int, Any]], dim: int, name: Callable[[int], Any]
+) -> NDArray[np.float32]:
+    """Make the tokens (Σ N, D) of tissues of their rows: number, niches, tokens.
+
+    Parameters
+    ----------
+    rows
+        Niches are one or more of each.
+    dim
+        D.
+    name
+        Number → name of a tissue, for what is told.
 
     Raises
     ------
     ReadError
-        They are not N times D finite numbers.
+        They are not N times D finite numbers of each.
     """
-    tissue_id, niches, blob = row
-    _check_niches(tissue_id, niches)
-    _check_bytes(tissue_id, "tokens", blob, niches * dim)
-    values = np.frombuffer(blob, "<f4").reshape(niches, dim)
-    _check_finite([tissue_id] * niches, "tokens", values)
+    for number, niches, blob in rows:
+        if not isinstance(blob, bytes) or len(blob) != 4 * niches * dim:
+            _check_bytes(name(number), "tokens", blob, niches * dim)
+    values = np.frombuffer(b"".join(row[2] for row in rows), "<f4").reshape(-1, dim)
+    wrong = _not_finite(values)
+    if wrong is not None:
+        number = np.repeat([row[0] for row in rows], [row[1] for row in rows])[wrong]
+        raise damaged(name(int(number)), f"tokens with {_NOT_FINITE}")
     return values
 
 
@@ -69,7 +85,9 @@ def moments_of(
         _check_niches(tissue_id, niches)
         _check_bytes(tissue_id, "moments", blob, 2 * dim)
     values = np.frombuffer(b"".join(row[3] for row in rows), "<f4").reshape(-1, 2 * dim)
-    _check_finite([row[0] for row in rows], "moments", values)
+    wrong = _not_finite(values)
+    if wrong is not None:
+        raise damaged(rows[wrong][0], f"moments with {_NOT_FINITE}")
     numbers, niches = (np.array([row[at] for row in rows], np.int64) for at in (1, 2))
     return numbers, niches, values
 
@@ -110,11 +128,13 @@ def _check_bytes(tissue_id: object, name: str, blob: Any, count: int) -> None:
         raise damaged(tissue_id, f"{name} of {size} where {4 * count} bytes belong")
 
 
-def _check_finite(tissue_ids: Sequence[object], name: str, values: NDArray[np.float32]) -> None:
-    """See that no row of a tissue has NaN or infinity."""
+def _not_finite(values: NDArray[np.float32]) -> int | None:
+    """Give the first row that has NaN or infinity."""
+    flat = values.reshape(-1)
+    if np.isfinite(np.dot(flat, flat)):  # as of almost all; that takes a fifth of the time
+        return None
     wrong = ~np.isfinite(values).all(axis=1)
-    if wrong.any():
-        raise damaged(tissue_ids[int(wrong.argmax())], f"{name} with NaN or infinity")
+    return int(wrong.argmax()) if wrong.any() else None
 
 
 def _table(tissue_id: str, name: str, text: Any, kinds: tuple[type, ...]) -> dict[str, Any]:

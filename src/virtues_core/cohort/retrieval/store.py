@@ -189,15 +189,19 @@ def about(connection: Connection, number: int) -> Stored:
     return stored(_row(connection, f"SELECT {_ABOUT} FROM tissues", number))
 
 
-def tokens(connection: Connection, numbers: Sequence[int], dim: int) -> list[NDArray[np.float32]]:
-    """Read the tokens (N, D) of tissues, in the order given."""
-    rows = connection.execute(
-        "SELECT number, tissue_id, niches, tokens FROM tissues LEFT JOIN tokens USING (number) "
-        "WHERE number IN (SELECT value FROM json_each(?))",
-        (json.dumps(list(numbers)),),
-    )
-    found = {number: tokens_of(row, dim) for number, *row in rows}
-    return [found[n] for n in numbers]
+def tokens(
+    connection: Connection, numbers: Sequence[int], niches: Sequence[int], dim: int
+) -> NDArray[np.float32]:
+    """Read the tokens (Σ N, D) of tissues of so many niches, one below the other as given."""
+    those = "WHERE number IN (SELECT value FROM json_each(?))"
+    asked = (json.dumps(list(numbers)),)
+    blobs = dict(connection.execute(f"SELECT number, tokens FROM tokens {those}", asked))
+    rows = [(number, n, blobs.get(number)) for number, n in zip(numbers, niches, strict=True)]
+
+    def name(number: int) -> Any:
+        return _row(connection, "SELECT tissue_id FROM tissues", number)[0]
+
+    return tokens_of(rows, dim, name)
 
 
 def thumbnail(connection: Connection, number: int) -> bytes:
