@@ -15,6 +15,17 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QWidget
 from napari_virtues._widgets.form_parts import combo_box, heading
 from virtues_core.errors import ConfigError
 
+_TERMS = {
+    "tumour": "Tumour cells",
+    "cd4": "CD4 T cells",
+    "cd8": "CD8 T cells",
+    "b": "B cells",
+    "by": "By column",
+    "each": "Signatures",
+    "most_cells": "Cells at most",
+}
+"""Names of fields that say too little, as people say them."""
+
 
 class ConfigFields(QWidget):
     """An editor for each field; a dataclass within the class becomes a section of its own.
@@ -228,11 +239,13 @@ def in_words(name: str) -> str:
 
     Examples
     --------
-    >>> in_words("crop_px")
-    'Crop (px)'
+    >>> in_words("crop_px"), in_words("cd4")
+    ('Crop (px)', 'CD4 T cells')
     """
+    if name in _TERMS:
+        return _TERMS[name]
     words = name.split("_")
-    units = {"px": " (px)", "s": " (s)", "gb": " (GB)"}
+    units = {"px": " (px)", "s": " (s)", "gb": " (GB)", "um": " (µm)"}
     unit = units.get(words[-1], "") if len(words) > 1 else ""
     return " ".join(words[:-1] if unit else words).capitalize() + unit
 
