@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,41 @@ def test_cells_that_were_not_clustered_join_the_clusters_of_their_like():
     assert (2, 2, "resolution") in told
 
 
+def test_clusters_that_are_all_too_large_end_it_before_the_other_cells_join():
+    """With the number that keeps half of them; patients of many cells count as many."""
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, 8, 4000)
+    tokens = (5 * rng.normal(size=(8, 12))[group] + rng.normal(size=(4000, 12))).astype(np.float32)
+    codes = np.where(np.arange(4000) < 200, 0, np.where(group < 2, 1, 2))
+    told = []
+    resolutions = np.array([0.1, 0.2])
+
+    def found(below):
+        labels, sampled = partitions(
+            lambda rows: tokens[rows], lambda: [(slice(0, 4000), tokens)], codes, resolutions,
+            most=1500, below=below, progress=lambda *at: told.append(at[2]),
+        )  # fmt: skip
+        return keep_small(labels, sampled, resolutions, codes, 3, below=below)
+
+    with pytest.raises(InputError) as stopped:
+        found(150)
+    assert set(told) == {"neighbours of cell"}
+    said = re.search(
+        r"none among 8 at the highest resolution: the smallest has (\d+) cells, half have (\d+) or "
+        r"fewer. Take larger ones \(--cells-below (\d+)\)",
+        str(stopped.value),
+    )
+    assert said is not None, stopped.value
+    smallest, middle, enough = map(int, said.groups())
+    sizes = np.sort(np.bincount(group))
+    assert smallest == pytest.approx(sizes[0], rel=0.15)
+    assert middle == pytest.approx(np.median(sizes), rel=0.1)
+    kept = found(enough)
+    assert 0.25 * kept.found <= len(kept.cells) <= 0.75 * kept.found
+    assert kept.median_cells == pytest.approx(middle, rel=0.1)
+    assert "cell" in told
+
+
 def test_a_cancel_ends_it_between_any_two_steps():
     rng = np.random.default_rng(0)
     tokens, codes = rng.normal(size=(300, 5)).astype(np.float32), rng.integers(0, 6, 300)
@@ -113,7 +149,9 @@ def test_only_small_clusters_are_kept_and_their_shares_add_up():
     assert found.found == 5
     np.testing.assert_allclose(found.proportions[:, 1:].sum(1), 1)
     assert found.members(0).tolist() == [False, False, False, True, True, False]
-    with pytest.raises(InputError, match="none among 5"):
+    assert found.median_cells == 2
+    with pytest.raises(InputError, match="none among 5: the smallest has 1 cells, half have 2 or "
+                       r"fewer\. Take larger ones \(--cells-below 3\)"):  # fmt: skip
         keep_small(labels, 5, np.array([4.0, 4.05]), codes, 2, below=1)
 
 
@@ -276,8 +314,10 @@ def test_too_few_patients_of_one_outcome_have_no_nested_estimate(files, tmp_path
     table["response"] = np.where(np.arange(40) < 4, 1.0, np.where(np.arange(40) < 30, 0.0, np.nan))
     table.to_csv(tmp_path / "few.csv", index=False)
     few = dataclasses.replace(files, clinical=tmp_path / "few.csv")
-    found = discover(few.joined(RESPONSE), FAST)
+    found = discover(few.joined(RESPONSE), dataclasses.replace(FAST, cells_below=38))
     results = results_of(found)
+    assert 0 < len(found.clusters.cells) < 0.1 * found.clusters.found
+    assert any("few clusters are that small: half of all have" in note for note in found.notes)
     for name in ("auroc_nested", "permutation_p"):
         assert results.summary[name] is None
     assert results.tables["clusters"]["q"].isna().all()

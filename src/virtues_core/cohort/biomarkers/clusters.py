@@ -25,6 +25,8 @@ VOTES = 5
 """Cells of the sample that say which cluster another cell joins."""
 ABSENT = -1
 """Cluster of a cell that is of no patient."""
+SURELY = 2.0
+"""Times the limit that all clusters of a sample must be estimated at to end the search early."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +47,8 @@ class Clusters:
     """(P, K) share of each patient's cells."""
     found: int
     """Clusters of any size, over all resolutions."""
+    median_cells: float
+    """Half of these have fewer cells."""
     sampled: int
     """Cells that the graph was made of."""
 
@@ -99,11 +103,12 @@ def partitions(
     resolutions: NDArray[np.float64],
     *,
     most: int = 100_000,
+    below: int | None = None,
     neighbours: int = space.NEIGHBOURS,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[NDArray[np.int32], int]:
-    """Part cells into clusters at each resolution (Leiden).
+    """Part cells into clusters at each resolution (Leiden), the highest first.
 
     Parameters
     ----------
@@ -117,6 +122,9 @@ def partitions(
         (R,).
     most
         Cells that are clustered; the others join them.
+    below
+        Of `keep_small`, where that will follow: after the highest resolution it ends, where no
+        cluster of that comes near to being small enough.
     neighbours
         Of each cell in the graph, itself among them.
     seed
@@ -132,7 +140,8 @@ def partitions(
     Raises
     ------
     InputError
-        Fewer than three cells; tokens that are not finite; a resolution not above 0.
+        Fewer than three cells; tokens that are not finite; a resolution not above 0; all clusters
+        far too large.
     """
     told = progress or (lambda done, total, what: None)
     sample = even_sample(codes, most, seed)
@@ -145,15 +154,48 @@ def partitions(
         points, count=neighbours, progress=lambda at, of: told(at, of, "neighbours of cell")
     )
     labels = np.full((len(codes), len(resolutions)), ABSENT, np.int32)
-    for column, resolution in enumerate(resolutions):
-        labels[sample, column] = space.leiden(graph, resolution=float(resolution), seed=seed)
-        told(column + 1, len(resolutions), "resolution")
+    for done, column in enumerate(np.argsort(-resolutions), start=1):
+        groups = space.leiden(graph, resolution=float(resolutions[column]), seed=seed)
+        if done == 1 and below is not None:
+            _foresee(groups, sample, codes, below)
+        labels[sample, column] = groups
+        told(done, len(resolutions), "resolution")
     del graph
     others = np.asarray(codes) >= 0
     others[sample] = False
     if others.any():
         _join(batches, axes, points, labels, sample, others, told)
     return labels, len(sample)
+
+
+def _foresee(
+    groups: NDArray[np.int64], sample: NDArray[np.int64], codes: NDArray[Any], below: int
+) -> None:
+    """End where the clusters (S,) of the highest resolution are all far too large.
+
+    A cell of the sample stands for as many as its patient has for each that was drawn. Lower
+    resolutions give larger clusters.
+    """
+    patients = int(codes.max()) + 1
+    there = np.bincount(codes[codes >= 0], minlength=patients)
+    drawn = np.bincount(codes[sample], minlength=patients)
+    weights = (there / np.maximum(1, drawn))[codes[sample]]
+    sizes = np.bincount(groups, weights)
+    if sizes.min() >= SURELY * below:
+        raise _none_small(sizes, below, " at the highest resolution")
+
+
+def _none_small(sizes: NDArray[Any], below: int, where: str = "") -> InputError:
+    """Say that no cluster is small enough, and what would be."""
+    middle = float(np.median(sizes))
+    digits = 10 ** max(0, int(np.log10(middle)) - 1)
+    message = (
+        f"expected clusters of fewer than {below:,} cells, found none among {len(sizes):,}{where}: "
+        f"the smallest has {sizes.min():,.0f} cells, half have {middle:,.0f} or fewer. Take larger "
+        f"ones (--cells-below {int(middle // digits + 1) * digits}), or higher resolutions "
+        "(--resolution-to)."
+    )
+    return InputError(message)
 
 
 def _join(
@@ -223,23 +265,20 @@ def keep_small(
         No cluster is small enough.
     """
     total = np.bincount(codes[codes >= 0], minlength=patients)
-    columns, numbers, cells, shares, found = [], [], [], [], 0
+    columns, numbers, cells, shares, sizes = [], [], [], [], []
     for column in range(len(resolutions)):
         groups = labels[:, column]
         by_patient = counts(groups, codes, int(groups.max()) + 1, patients)
         size = by_patient.sum(0)
         small = np.flatnonzero((size > 0) & (size < below))
-        found += int((size > 0).sum())
+        sizes.append(size[size > 0])
         columns.append(np.full(len(small), column))
         numbers.append(small)
         cells.append(size[small])
         shares.append(by_patient[:, small] / total[:, None])
+    found = np.concatenate(sizes)
     if not sum(map(len, numbers)):
-        message = (
-            f"expected clusters of fewer than {below} cells, found none among {found}. Keep larger "
-            "ones, or take higher resolutions."
-        )
-        raise InputError(message)
+        raise _none_small(found, below)
     return Clusters(
         labels=labels,
         resolutions=np.asarray(resolutions, float),
@@ -247,7 +286,8 @@ def keep_small(
         number=np.concatenate(numbers),
         cells=np.concatenate(cells),
         proportions=np.concatenate(shares, axis=1),
-        found=found,
+        found=len(found),
+        median_cells=float(np.median(found)),
         sampled=sampled,
     )
 

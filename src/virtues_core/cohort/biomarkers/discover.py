@@ -42,6 +42,8 @@ from virtues_core.cohort.patients.wording import counted, some
 
 LEAST_EVENTS = 5
 """Patients of either outcome below which nothing is tested."""
+FEW = 0.1
+"""Share of the clusters below which few are small enough."""
 ALIKE = 0.9
 """Jaccard index from which two clusters are nearly the same cells."""
 
@@ -113,7 +115,8 @@ def discover(
     joined, outcome, notes = _known(joined, config.folds)
     found, sampled = partitions(
         joined.cells.take, joined.cells.batches, joined.codes, config.resolutions,
-        most=config.most_cells, neighbours=config.neighbours, seed=config.seed, progress=progress,
+        most=config.most_cells, below=config.cells_below, neighbours=config.neighbours,
+        seed=config.seed, progress=progress,
     )  # fmt: skip
     clusters = keep_small(
         found, sampled, config.resolutions, joined.codes, len(outcome), below=config.cells_below
@@ -237,6 +240,11 @@ def _told(found: Discovery) -> list[str]:
         f"{counted(clusters.found, 'cluster')} over {len(clusters.resolutions)} resolutions, "
         f"{len(clusters.cells):,} of fewer than {config.cells_below:,} cells."
     ]
+    if len(clusters.cells) < FEW * clusters.found:
+        notes.append(
+            f"few clusters are that small: half of all have {clusters.median_cells:,.0f} cells or "
+            "fewer. --cells-below looks at larger ones."
+        )
     if clusters.sampled < own:
         notes.append(
             f"{clusters.sampled:,} of {own:,} cells were clustered, as many of each patient; the "
