@@ -148,6 +148,8 @@ def _broken(kind: str, own: AnnData) -> AnnData:
         own.uns["virtues"]["checkpoint_signature"] = "other"
     elif kind == "unknown":
         del own.uns["virtues"]
+    elif kind == "half":
+        del own.uns["virtues"]["panel"]
     elif kind == "column":
         del own.obs["tissue_id"]
     elif kind == "nameless":
@@ -161,12 +163,32 @@ def _broken(kind: str, own: AnnData) -> AnnData:
     return own
 
 
+@pytest.mark.parametrize("ending", [".h5ad", ".zarr"])
+def test_tokens_and_tissues_are_enough(tmp_path: Path, ending: str) -> None:
+    """Of tables that others made: no numbers, places, channels, nor what made the tokens."""
+    for seed in (0, 1):
+        own = table(90, seed)
+        bare = AnnData(obs=own.obs[["tissue_id"]].copy())
+        bare.obsm["X_virtues"] = own.obsm["X_virtues"]
+        write_table(bare, tmp_path / f"{seed}{ending}")
+    cells = open_cells([tmp_path])
+    assert (len(cells), cells.dim, cells.markers, cells.signature) == (180, 12, (), "")
+    assert (cells.cells["cell_id"] < 0).all()  # no cell of a mask is taken for one of these
+    assert not cells.cells.duplicated(["tissue_id", "cell_id"]).any()
+    assert cells.cells[["x_um", "y_um"]].isna().all(axis=None)
+    assert (cells.cells["patient_id"] == "").all()
+    np.testing.assert_array_equal(cells.take(np.arange(90, 180)), table(90, 1).obsm["X_virtues"])
+    assert any("do not say which model" in note for note in cells.notes)
+    assert any(note.startswith("180 rows without cell_id") for note in cells.notes)
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
         ("tokens", "tokens of cells in 'b.h5ad', found no tokens"),
         ("checkpoint", r"one checkpoint, found 2: 'tiny' \(12 values\) in a.h5ad; 'tiny'"),
-        ("unknown", "b.h5ad: expected checkpoint"),
+        ("unknown", r"found 2: 'tiny' \(12 values\) in a.h5ad; 'an unknown model'"),
+        ("half", "b.h5ad: expected checkpoint, checkpoint_signature"),
         ("column", "expected a column 'tissue_id' in obs of 'b.h5ad'"),
         ("nameless", "3 rows of 'b.h5ad' without a tissue"),
         ("twice", "with a cell_id that is there before, in P1-"),

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.patients.token_file import (
     NUMBER,
+    UNKNOWN,
     RowLevel,
     Rows,
     TokenFile,
@@ -183,7 +184,7 @@ def open_cells(
     left_out = [] if all(typed) else ["cell_type"]
     cells = _one_below_the_other([own.drop(columns=left_out, errors="ignore") for own in rows])
     keys, names = _shared_markers(files)
-    notes = _notes(typed, level)
+    notes = _notes(typed, level, files, cells)
     of_tissue = {
         str(tissue): file
         for file, own in zip(files, rows, strict=True)
@@ -351,11 +352,24 @@ def _shared_markers(files: Sequence[TokenFile]) -> tuple[tuple[str, ...], tuple[
     return tuple(order), tuple(named[key] for key in order)
 
 
-def _notes(typed: Sequence[bool], level: str) -> tuple[str, ...]:
-    if all(typed) or not any(typed):
-        return ()
-    return (
-        f"{sum(typed)} of {len(typed)} tables have types of {several(level)}: they are not used. "
-        "Type the "
-        "others with `virtues annotate predict`.",
-    )
+def _notes(
+    typed: Sequence[bool], level: str, files: Sequence[TokenFile], cells: "pd.DataFrame"
+) -> tuple[str, ...]:
+    notes = []
+    if any(typed) and not all(typed):
+        notes.append(
+            f"{sum(typed)} of {len(typed)} tables have types of {several(level)}: they are not "
+            "used. Type the others with `virtues annotate predict`."
+        )
+    if files[0].made_with.checkpoint == UNKNOWN:
+        notes.append(
+            "the tables do not say which model made their tokens: that it is one and the same "
+            "is taken on trust"
+        )
+    number = NUMBER[files[0].made_with.level]
+    unnumbered = int((cells[number] < 0).sum())
+    if unnumbered:
+        notes.append(
+            f"{counted(unnumbered, 'row')} without {number}: they are not shown in their images"
+        )
+    return tuple(notes)

@@ -21,6 +21,8 @@ Rows = Literal["tokens", "intensities"]
 RowLevel = Literal["cell", "niche", "patch"]
 NUMBER = {"cell": "cell_id", "niche": "niche_id", "patch": "patch_id"}
 """The column that numbers the rows of a level."""
+UNKNOWN = "an unknown model"
+"""What is said to have made tokens where a table does not say."""
 _GAP, _RUN = 32, 4096
 """Rows that are wanted and lie closer than the first are read in one go, of the second at most."""
 
@@ -141,8 +143,8 @@ def open_token_file(
     -------
     file
     rows
-        (N,) ``tissue_id``, ``cell_id`` (`NUMBER`), ``patient_id``, ``x_um``, ``y_um``, and
-        ``cell_type`` where it has them; see `CellTables.cells`.
+        (N,) ``tissue_id``, ``cell_id`` (`NUMBER`; -1, -2, … where the table has none), and
+        ``patient_id``, ``x_um``, ``y_um``, ``cell_type`` where it has them; see `CellTables.cells`.
 
     Raises
     ------
@@ -156,7 +158,7 @@ def open_token_file(
     with _opened(path) as group:
         told = read_elem(group["uns"]["virtues"]) if "virtues" in group.get("uns", {}) else None
         try:
-            made_with = provenance_of(told)
+            made_with = Provenance(UNKNOWN, "", (), level) if told is None else provenance_of(told)
         except InputError as error:
             message = f"{path.name}: {error}"
             raise InputError(message) from error
@@ -246,13 +248,13 @@ def _rows(group: Any, file: TokenFile, columns: Sequence[str]) -> "pd.DataFrame"
 
     obs, number = group["obs"], NUMBER[file.made_with.level]
     there = list(obs.attrs["column-order"])
-    lacking = [name for name in ("tissue_id", number, *columns) if name not in there]
+    lacking = [name for name in ("tissue_id", *columns) if name not in there]
     if lacking:
         remedy = (
             "Name one of those, or one of the clinical table: where that has a row a tissue, with "
             "--tissue."
             if set(lacking) <= set(columns)
-            else "Make the table with `virtues embed`."
+            else "Name the tissue of each row there, as tables by `virtues embed` do."
         )
         message = (
             f"expected a column {' and '.join(map(repr, lacking))} in obs of {file.path.name!r}, "
@@ -265,7 +267,11 @@ def _rows(group: Any, file: TokenFile, columns: Sequence[str]) -> "pd.DataFrame"
     patient = read_elem(obs["patient_id"]) if "patient_id" in there else [""] * file.rows
     found: dict[str, Any] = {
         "tissue_id": names(read_elem(obs["tissue_id"])),
-        number: _whole(read_elem(obs[number]), number, file.path),
+        number: (
+            _whole(read_elem(obs[number]), number, file.path)
+            if number in there
+            else -1 - np.arange(file.rows, dtype=np.int64)  # of no label in a mask
+        ),
         "patient_id": names(patient),
         "x_um": np.asarray(places[:, 0], np.float32),
         "y_um": np.asarray(places[:, 1], np.float32),
