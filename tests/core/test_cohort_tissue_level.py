@@ -2,8 +2,13 @@
 
 import inspect
 import json
-from dataclasses import fields
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +16,8 @@ import pytest
 import torch
 from mil_samples import WITNESSES, cohort
 from scipy.stats import mannwhitneyu
-from torch.nn.functional import softmax
+from torch import Tensor
+from torch.nn.functional import cross_entropy, softmax
 from typer.testing import CliRunner
 
 from virtues_core.cli.classify import fit as command
@@ -20,7 +26,9 @@ from virtues_core.cohort.patients import Columns, PatientCells, join, open_cells
 from virtues_core.cohort.patients.results import read_results
 from virtues_core.cohort.tissue_level import MilConfig, load_mil, predict, tissue_level
 from virtues_core.cohort.tissue_level.crossval import cross_validate, one_training
-from virtues_core.cohort.tissue_level.network import CHUNK, GatedAttention
+from virtues_core.cohort.tissue_level.gates import BLOCK, ROWS
+from virtues_core.cohort.tissue_level.network import GatedAttention
+from virtues_core.cohort.tissue_level.side_by_side import Trainings
 from virtues_core.cohort.tissue_level.splits import check_apart, folds, read_split, stopped_by
 from virtues_core.cohort.tissue_level.training import train
 from virtues_core.errors import CheckpointError, ConfigError, InputError, ReadError
@@ -36,37 +44,90 @@ def joined_of(folder: Path, **changes: object) -> PatientCells:
     return join(open_cells([cells]), read_clinical(clinical, COLUMNS))
 
 
-def test_attention_is_that_of_the_formula() -> None:
-    torch.manual_seed(0)
-    network = GatedAttention(4, 3, heads=2, hidden=5)
+def by_formula(network: GatedAttention, bag: Tensor) -> tuple[Tensor, Tensor]:
+    """Say logits (K,) and the mean of the heads' weights (N,) as the paper of Ilse has them."""
+    x = (bag - network.mean) * network.scale
+    heads, width = network.weight.shape
+    gathered, weights = [], []
+    for head in range(heads):
+        own = slice(width * head, width * (head + 1))
+        v = torch.tanh(x @ network.content.weight[own].T + network.content.bias[own])
+        u = torch.sigmoid(x @ network.gate.weight[own].T + network.gate.bias[own])
+        weights.append(softmax((v * u) @ network.weight[head], dim=0))
+        gathered.append(weights[-1] @ x)
+    return network.classifier(torch.cat(gathered)), torch.stack(weights).mean(0)
+
+
+def small_network() -> GatedAttention:
+    generator = torch.Generator().manual_seed(0)
+    network = GatedAttention(4, 3, heads=2, hidden=5, generator=generator)
     network.mean.copy_(torch.tensor([1.0, 0, 0, 0]))
     network.scale.copy_(torch.tensor([0.5, 1, 1, 0]))
-    bags = [torch.randn(n, 4) for n in (7, 1, 12)]
-    logits = network(bags)
-    for bag, found in zip(bags, logits, strict=True):
-        x = (bag - network.mean) * network.scale
-        gathered, weights = [], []
-        for head in range(2):
-            own = slice(5 * head, 5 * head + 5)
-            v = torch.tanh(x @ network.content.weight[own].T + network.content.bias[own])
-            u = torch.sigmoid(x @ network.gate.weight[own].T + network.gate.bias[own])
-            weights.append(softmax((v * u) @ network.weight[head], dim=0))
-            gathered.append(weights[-1] @ x)
-        expected = network.classifier(torch.cat(gathered))
-        torch.testing.assert_close(found, expected)
-        told = network.tell(bag)
-        torch.testing.assert_close(told.probabilities, softmax(expected, dim=0))
-        torch.testing.assert_close(told.attention, torch.stack(weights).mean(0) * len(bag))
-    shuffled = network([bags[0].flip(0)])[0]
-    torch.testing.assert_close(shuffled, logits[0])  # a tissue is a set
+    return network
 
 
-def test_a_large_tissue_is_told_in_pieces() -> None:
-    network = GatedAttention(3, 2, heads=2, hidden=4)
-    x = torch.randn(2 * CHUNK + 5, 3)
-    told = network.tell(x)
-    torch.testing.assert_close(told.probabilities, softmax(network([x])[0], dim=0))
-    assert float(told.attention.mean()) == pytest.approx(1, abs=1e-4)
+@pytest.mark.parametrize("size", [1, 12, 2 * ROWS + 5])
+def test_a_tissue_of_any_size_is_told_by_the_formula(size: int) -> None:
+    network = small_network()
+    bag = torch.randn(size, 4, generator=torch.Generator().manual_seed(1))
+    logits, weights = by_formula(network, bag)
+    told = network.tell(bag)
+    torch.testing.assert_close(told.probabilities, softmax(logits, dim=0))
+    torch.testing.assert_close(told.attention, weights * size, rtol=1e-4, atol=1e-5)
+    shuffled = network.tell(bag.flip(0))  # a tissue is a set
+    torch.testing.assert_close(shuffled.probabilities, told.probabilities)
+
+
+@pytest.mark.parametrize("sizes", [(7, 1, 12), (BLOCK + 3, 40), (2 * ROWS + 5,)])
+def test_the_gradient_is_that_of_the_formula(sizes: tuple[int, ...]) -> None:
+    network = small_network()
+    generator = torch.Generator().manual_seed(2)
+    bags = [torch.randn(n, 4, generator=generator) for n in sizes]
+    pull = torch.randn(len(sizes), 3, generator=generator)
+    expected = torch.stack([by_formula(network, bag)[0] for bag in bags])
+    (expected * pull).sum().backward()
+    wanted = {name: value.grad.clone() for name, value in network.named_parameters()}
+    gates = network.gates(sum(sizes))
+    network.zero_grad()
+    for _ in range(2):  # gradients add up
+        x = network.standardised(torch.cat(bags))
+        scores = gates.scores(x).requires_grad_()
+        logits = network.logits(x, scores, sizes)
+        torch.testing.assert_close(logits, expected)
+        (logits * pull).sum().backward()
+        gates.add_gradient(x, scores.grad)
+    for name, value in network.named_parameters():
+        torch.testing.assert_close(value.grad, 2 * wanted[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_training_follows_the_loss_of_whole_batches() -> None:
+    """Tissues gone through some at a time, against PyTorch's gradient of all of them together."""
+    rng = np.random.default_rng(3)
+    bags = [rng.normal(size=(n, 4)).astype(np.float32) for n in (ROWS, 5, 40, ROWS + 9, 3, 60, 8)]
+    labels = np.arange(7) % 2
+    config = MilConfig(heads=2, hidden=5, learning_rate=0.01, epochs=4, batch_size=4)
+    found = train(config, bags, labels, 2, np.arange(5), np.arange(5, 7), seed=8)
+    network = GatedAttention(4, 2, heads=2, hidden=5, generator=torch.Generator().manual_seed(8))
+    used = np.concatenate(bags[:5])
+    network.mean.copy_(torch.from_numpy(used.mean(0)))
+    network.scale.copy_(torch.from_numpy(1 / used.std(0)))
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    orders = np.random.default_rng((8, 5))
+
+    def losses(chosen: np.ndarray) -> Tensor:
+        logits = [by_formula(network, torch.from_numpy(bags[i]))[0] for i in chosen]
+        return cross_entropy(torch.stack(logits), torch.from_numpy(labels[chosen]))
+
+    for shown, kept in found.losses:
+        order, total = orders.permutation(5), 0.0
+        for chosen in (order[:4], order[4:]):
+            optimiser.zero_grad()
+            loss = losses(chosen)
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(chosen)
+        assert shown == pytest.approx(total / 5, abs=1e-5)
+        assert kept == pytest.approx(losses(np.arange(5, 7)).item(), abs=1e-5)
 
 
 def small_bags(count: int = 16, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
@@ -85,8 +146,8 @@ def test_the_best_epoch_is_kept_and_a_run_without_gain_ends() -> None:
     seen: list[int] = []
     config = MilConfig(heads=2, hidden=8, learning_rate=0.02, epochs=40, patience=3, batch_size=4)
     parts = (np.arange(12), np.arange(12, 16))
-    found = train(config, bags, wrong, 2, *parts, seed=1, on_epoch=seen.append)
-    assert seen == list(range(1, len(found.losses) + 1))
+    found = train(config, bags, wrong, 2, *parts, seed=1, on_step=seen.append)
+    assert seen == [epoch for epoch, _ in enumerate(found.losses, 1) for _ in range(4)]
     assert len(found.losses) == found.best + 3 < 40
     assert not any(p.requires_grad for p in found.network.parameters())
     short = MilConfig(heads=2, hidden=8, learning_rate=0.02, epochs=found.best, batch_size=4)
@@ -127,8 +188,7 @@ def test_a_patient_on_both_sides_is_refused() -> None:
     with pytest.raises(InputError, match="each patient on one side of the split"):
         cross_validate(SMALL, bags, bags.__getitem__, labels, patients, leak)
     with pytest.raises(InputError, match="each patient on one side of the split"):
-        one_training(SMALL, bags, labels, patients, np.arange(9), np.arange(9, 16), seed=0,
-                     device="cpu", on_epoch=print)  # fmt: skip
+        one_training(SMALL, bags, labels, patients, np.arange(9), np.arange(9, 16), seed=0)
     told = ["train"] * 8 + ["Test "] * 8
     with pytest.raises(InputError, match="each patient on one side"):
         read_split(told, patients)
@@ -152,9 +212,12 @@ def test_knowing_the_patient_does_not_help(tmp_path: Path) -> None:
 
 
 def test_a_planted_difference_is_told_on_patients_kept_out(tmp_path: Path) -> None:
-    steps = []
+    steps, announced = [], []
     joined = joined_of(tmp_path)
-    found = tissue_level(joined, SMALL, outcome="grade", progress=lambda *at: steps.append(at))
+    found = tissue_level(
+        joined, SMALL, outcome="grade", announce=announced.append,
+        progress=lambda *at: steps.append(at),
+    )  # fmt: skip
     tokens, intensities = found.encoders
     assert (tokens.name, intensities.name) == ("tokens", "mean intensities")
     assert tokens.macro_f1.min() > 0.85
@@ -165,7 +228,12 @@ def test_a_planted_difference_is_told_on_patients_kept_out(tmp_path: Path) -> No
         intensities.p
         == mannwhitneyu(tokens.macro_f1, intensities.macro_f1, alternative="greater").pvalue
     )
-    assert steps[-1][:2] == (2 * (3 * 2 + 1), 2 * (3 * 2 + 1))
+    assert steps[-1] == (14, 14, "training", "")
+    assert [done for done, *_ in steps] == sorted(done for done, *_ in steps)
+    assert announced == [
+        "14 trainings of 20 epochs at the most: 6 by tokens, 6 by mean intensities (runs x folds: "
+        "2 x 3), 2 on all patients"
+    ]
     np.testing.assert_allclose(tokens.probabilities.sum(2), 1, rtol=1e-5)
     high = [
         weights[:WITNESSES].mean()
@@ -177,6 +245,53 @@ def test_a_planted_difference_is_told_on_patients_kept_out(tmp_path: Path) -> No
         assert weights.mean() == pytest.approx(1, abs=1e-4)
     again = tissue_level(joined, SMALL, outcome="grade")
     np.testing.assert_array_equal(again.encoders[0].probabilities, tokens.probabilities)
+
+
+@pytest.fixture
+def threads() -> Iterator[Callable[[int], None]]:
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_trainings_side_by_side_are_those_one_by_one(threads: Callable[[int], None]) -> None:
+    bags, labels = small_bags()
+    patients, fold = [f"p{i}" for i in range(16)], np.arange(16) // 2 % 3
+    given = (replace(SMALL, epochs=4), bags, bags.__getitem__, labels, patients, fold)
+    found = []
+    for count in (1, 3):
+        threads(count)
+        found.append(cross_validate(*given))
+        assert torch.get_num_threads() == count
+    np.testing.assert_array_equal(found[0].probabilities, found[1].probabilities)
+    for one, other in zip(found[0].attention, found[1].attention, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_trainings_are_told_of_and_called_off(threads: Callable[[int], None]) -> None:
+    bags, labels = small_bags()
+    patients, fold = [f"p{i}" for i in range(16)], np.arange(16) // 2 % 3
+    endless = replace(SMALL, epochs=10**6, patience=10**6)
+    seen: list[tuple[int, int, str, str]] = []
+
+    def call_off(*at: Any) -> None:
+        seen.append(at)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    threads(2)
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        cross_validate(
+            endless, bags, bags.__getitem__, labels, patients, fold, name="mean intensities",
+            trainings=Trainings(total=6, progress=call_off),
+        )  # fmt: skip
+    assert time.monotonic() - start < 10
+    assert not [one for one in threading.enumerate() if one.name.startswith("ThreadPool")]
+    assert torch.get_num_threads() == 2
+    for done, total, what, note in seen:
+        assert (done, total, what) == (0, 6, "training")
+        assert re.fullmatch(r", mean intensities: run 1 of 2, fold [12] of 3, epoch \d+", note)
 
 
 def test_patches_are_instances_too(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def fit(
         outcome=outcome,
         against=_others(against or [], clinical, columns, level),
         device=device_named(device),
+        announce=typer.echo,
         progress=show_progress,
     )
     results = results_of(found, joined, this_command(context))

@@ -2,12 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from virtues_core.cohort.scores import score
 from virtues_core.cohort.tissue_level.config import MilConfig
+from virtues_core.cohort.tissue_level.network import Told
+from virtues_core.cohort.tissue_level.side_by_side import OnStep, Task, Trainings
 from virtues_core.cohort.tissue_level.splits import check_apart, stopped_by
 from virtues_core.cohort.tissue_level.training import Bags, Trained, train
 
@@ -33,9 +38,8 @@ def cross_validate(
     patients: Sequence[str],
     fold: NDArray[np.int64],
     *,
-    device: str = "cpu",
-    on_epoch: Callable[[int], None] = lambda _: None,
-    on_trained: Callable[[], None] = lambda: None,
+    trainings: Trainings | None = None,
+    name: str = "tokens",
 ) -> Tested:
     """Train on some patients, tell the others' tissues; each fold once a run.
 
@@ -54,34 +58,60 @@ def cross_validate(
         Of the tissues.
     fold
         (B,) in which fold a tissue is tested, from 0; -1: never, always trained on.
-    device
-        Where to train.
-    on_epoch, on_trained
-        Called after each epoch, and each training.
+    trainings
+        Does them.
+    name
+        Of what describes the tissues, for people.
 
     Raises
     ------
     InputError
         A patient would be trained and tested on.
     """
-    import torch
+    trainings = trainings or Trainings()
+    parts, reading = int(fold.max()) + 1, Lock()
 
+    def told(run: int, part: int, on_step: OnStep) -> dict[int, Told]:
+        test = np.flatnonzero(fold == part)
+        trained = one_training(
+            config, bags, labels, patients, np.flatnonzero(fold != part), test,
+            seed=_seed(config, run, part), device=trainings.device, on_step=on_step,
+        )  # fmt: skip
+        found = {}
+        for i in test.tolist():
+            on_step(len(trained.losses))
+            with reading:
+                values = whole(i)
+            found[i] = trained.network.tell(torch.from_numpy(values))
+        return found
+
+    tasks = [
+        Task(
+            f"{name}: run {run + 1} of {config.runs}, fold {part + 1} of {parts}",
+            partial(told, run, part),
+        )
+        for run in range(config.runs)
+        for part in range(parts)
+    ]
+    return _joined(trainings.run(tasks), config.runs, labels, fold)
+
+
+def _joined(
+    found: Sequence[dict[int, Told]],
+    runs: int,
+    labels: NDArray[np.int64],
+    fold: NDArray[np.int64],
+) -> Tested:
+    """Put together what the trainings said, run by run, fold by fold."""
     classes = int(labels.max()) + 1
-    told = np.full((config.runs, len(bags), classes), np.nan, np.float32)
-    attention: list[NDArray[np.float32]] = [np.zeros(0, np.float32) for _ in bags]
-    for run in range(config.runs):
-        for part in range(int(fold.max()) + 1):
-            test = np.flatnonzero(fold == part)
-            trained = one_training(
-                config, bags, labels, patients, np.flatnonzero(fold != part), test,
-                seed=_seed(config, run, part), device=device, on_epoch=on_epoch,
-            )  # fmt: skip
-            for i in test:
-                found = trained.network.tell(torch.from_numpy(whole(int(i))))
-                told[run, i] = found.probabilities.numpy()
-                weights = (found.attention / config.runs).numpy()
-                attention[i] = weights if not run else attention[i] + weights
-            on_trained()
+    told = np.full((runs, len(labels), classes), np.nan, np.float32)
+    attention: list[NDArray[np.float32]] = [np.zeros(0, np.float32) for _ in labels]
+    for number, one in enumerate(found):
+        run = number * runs // len(found)
+        for i, said in one.items():
+            told[run, i] = said.probabilities.numpy()
+            weights = (said.attention / runs).numpy()
+            attention[i] = weights if not run else attention[i] + weights
     tested = np.flatnonzero(fold >= 0)
     names = np.arange(classes).astype(str)
     f1 = [score(names[labels[tested]], names[run[tested].argmax(axis=1)]).macro_f1 for run in told]
@@ -97,8 +127,8 @@ def one_training(
     test: NDArray[np.int64],
     *,
     seed: int,
-    device: str,
-    on_epoch: Callable[[int], None],
+    device: str = "cpu",
+    on_step: OnStep = lambda _: None,
 ) -> Trained:
     """Train on tissues but for those of the validation's patients; none of the tested ones."""
     check_apart(patients, others, test)
@@ -106,7 +136,7 @@ def one_training(
     check_apart(patients, training, validation)
     return train(
         config, bags, labels, int(labels.max()) + 1, training, validation,
-        seed=seed, device=device, on_epoch=on_epoch,
+        seed=seed, device=device, on_step=on_step,
     )  # fmt: skip
 
 
@@ -115,21 +145,22 @@ def final_trainings(
     bags: Bags,
     labels: NDArray[np.int64],
     patients: Sequence[str],
-    *,
-    device: str = "cpu",
-    on_epoch: Callable[[int], None] = lambda _: None,
-    on_trained: Callable[[], None] = lambda: None,
+    trainings: Trainings,
 ) -> list[Trained]:
     """Train once a run on all patients, to tell those of other cohorts."""
-    found = []
-    for run in range(config.runs):
-        trained = one_training(
+
+    def trained(run: int, on_step: OnStep) -> Trained:
+        return one_training(
             config, bags, labels, patients, np.arange(len(bags)), np.arange(0),
-            seed=_seed(config, run, -1), device=device, on_epoch=on_epoch,
+            seed=_seed(config, run, -1), device=trainings.device, on_step=on_step,
         )  # fmt: skip
-        found.append(trained)
-        on_trained()
-    return found
+
+    return trainings.run(
+        [
+            Task(f"all patients: run {run + 1} of {config.runs}", partial(trained, run))
+            for run in range(config.runs)
+        ]
+    )
 
 
 def _seed(config: MilConfig, run: int, part: int) -> int:

@@ -1,6 +1,6 @@
 """Telling an outcome by tissues: how well on patients kept out, against comparators."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from virtues_core.cohort.patients import PatientCells
 from virtues_core.cohort.tissue_level.bags import Tissues, aligned, as_class, labelled_tissues
 from virtues_core.cohort.tissue_level.config import MilConfig
+from virtues_core.cohort.tissue_level.side_by_side import Progress, Trainings
 from virtues_core.cohort.tissue_level.splits import folds, labels_by_patient, read_split
 from virtues_core.cohort.tissue_scores import TissueScores, score_tissues
 from virtues_core.errors import InputError
@@ -17,7 +18,6 @@ from virtues_core.errors import InputError
 LEAST_PATIENTS = 5
 """Of each class, tested; of fewer nothing is said beyond the figures themselves."""
 TOKENS, INTENSITIES = "tokens", "mean intensities"
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +65,7 @@ def tissue_level(
     outcome: str = "",
     against: Mapping[str, PatientCells] | None = None,
     device: str = "cpu",
+    announce: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> TissueLevel:
     """Learn to tell an outcome by tissues, and measure that on patients who were kept out.
@@ -87,8 +88,11 @@ def tissue_level(
         Name → the same tissues described otherwise.
     device
         Where to train.
+    announce
+        Told what there is to train before that begins.
     progress
-        Told how many trainings are done, of how many; what it raises ends the work.
+        Told how many trainings are done, of how many, and which one goes on; what it raises ends
+        the work.
 
     Raises
     ------
@@ -100,10 +104,11 @@ def tissue_level(
     tissues = labelled_tissues(joined, outcome)
     fold, how = _folds(joined, tissues, config)
     kinds, notes = _encoders(joined, tissues, outcome, against or {})
-    parts = int(fold.max()) + 1
-    counter = _Counter(config.runs * (parts * len(kinds) + 1), progress)
-    found, attention = _tested(kinds, fold, config, device, counter)
-    networks = _final(tissues, config, device, counter)
+    total, what = _planned(kinds, int(fold.max()) + 1, config)
+    if announce is not None:
+        announce(what)
+    trainings = Trainings(device, total=total, progress=progress)
+    found, networks = _trained(kinds, fold, config, trainings)
     few = _fewest(tissues, fold) < LEAST_PATIENTS
     told = [*joined.notes, *tissues.notes, how, *notes]
     if few:
@@ -112,6 +117,7 @@ def tissue_level(
     encoders = [_encoder(name, one, tissues, fold, config.seed) for name, one in found.items()]
     if not few:
         encoders[1:] = [_compared(encoders[0], one) for one in encoders[1:]]
+    attention = found[TOKENS].attention
     return TissueLevel(
         config, outcome, tissues, fold, tuple(encoders), attention, networks, few, tuple(told)
     )
@@ -166,51 +172,37 @@ def _encoders(
     return kinds, notes
 
 
-class _Counter:
-    """Counts trainings, and tells after each epoch, so that one can be called off."""
-
-    def __init__(self, total: int, progress: Progress | None) -> None:
-        self._total, self._progress, self._done = total, progress, 0
-
-    def epoch(self, _: int) -> None:
-        if self._progress is not None:
-            self._progress(self._done, self._total, "training")
-
-    def trained(self) -> None:
-        self._done += 1
-        self.epoch(0)
+def _planned(kinds: Iterable[str], parts: int, config: MilConfig) -> tuple[int, str]:
+    """Count the trainings, and say of what they are."""
+    each = config.runs * parts
+    said = [f"{each} by {name}" for name in kinds]
+    total = each * len(said) + config.runs
+    return total, (
+        f"{total} trainings of {config.epochs} epochs at the most: {', '.join(said)} (runs x "
+        f"folds: {config.runs} x {parts}), {config.runs} on all patients"
+    )
 
 
-def _tested(
+def _trained(
     kinds: Mapping[str, Tissues],
     fold: NDArray[np.int64],
     config: MilConfig,
-    device: str,
-    counter: _Counter,
-) -> tuple[dict[str, Any], tuple[NDArray[np.float32], ...]]:
-    from virtues_core.cohort.tissue_level.crossval import cross_validate
+    trainings: Trainings,
+) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """Give what was said of patients kept out by each description, and networks of all patients."""
+    from virtues_core.cohort.tissue_level.crossval import cross_validate, final_trainings
 
-    found = {}
-    attention: tuple[NDArray[np.float32], ...] = ()
+    found: dict[str, Any] = {}
+    final = []
     for name, own in kinds.items():
         bags = own.drawn(config.instances, seed=config.seed)
         found[name] = cross_validate(
             config, bags, own.instances, own.labels, own.patients, fold,
-            device=device, on_epoch=counter.epoch, on_trained=counter.trained,
+            trainings=trainings, name=name,
         )  # fmt: skip
-        attention = attention or found[name].attention
-    return found, attention
-
-
-def _final(tissues: Tissues, config: MilConfig, device: str, counter: _Counter) -> tuple[Any, ...]:
-    from virtues_core.cohort.tissue_level.crossval import final_trainings
-
-    bags = tissues.drawn(config.instances, seed=config.seed)
-    trained = final_trainings(
-        config, bags, tissues.labels, tissues.patients,
-        device=device, on_epoch=counter.epoch, on_trained=counter.trained,
-    )  # fmt: skip
-    return tuple(one.network for one in trained)
+        if name == TOKENS:
+            final = final_trainings(config, bags, own.labels, own.patients, trainings)
+    return found, tuple(one.network for one in final)
 
 
 def _fewest(tissues: Tissues, fold: NDArray[np.int64]) -> int:

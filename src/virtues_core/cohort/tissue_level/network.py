@@ -6,8 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-CHUNK = 4096
-"""Instances that go through the attention at once when a tissue is told."""
+from virtues_core.cohort.tissue_level.gates import ROWS, Gates
 
 
 class Told(NamedTuple):
@@ -39,6 +38,8 @@ class GatedAttention(nn.Module):
         H.
     hidden
         Width of V_h and U_h.
+    generator
+        Draws the first weights.
     """
 
     mean: Tensor
@@ -46,56 +47,78 @@ class GatedAttention(nn.Module):
     scale: Tensor
     """(D,) one over their standard deviation; 0 where that is 0."""
 
-    def __init__(self, dim: int, classes: int, *, heads: int = 8, hidden: int = 256) -> None:
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        *,
+        heads: int = 8,
+        hidden: int = 256,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("scale", torch.ones(dim))
-        self.content = nn.Linear(dim, heads * hidden)
-        self.gate = nn.Linear(dim, heads * hidden)
+        self.content = _Linear(dim, heads * hidden, generator)
+        self.gate = _Linear(dim, heads * hidden, generator)
         self.weight = nn.Parameter(torch.empty(heads, hidden))
-        nn.init.normal_(self.weight, std=hidden**-0.5)
-        self.classifier = nn.Linear(heads * dim, classes)
-
-    def forward(self, bags: Sequence[Tensor]) -> Tensor:
-        """Classify tissues.
-
-        Parameters
-        ----------
-        bags
-            B tissues (n_i, D), as the tables give them.
-
-        Returns
-        -------
-        Tensor
-            (B, K) logits.
-        """
-        sizes = [len(bag) for bag in bags]
-        x = self.standardised(torch.cat(list(bags)))
-        pooled = [
-            torch.softmax(scores, dim=0).T @ own
-            for scores, own in zip(
-                torch.split(self.scores(x), sizes), torch.split(x, sizes), strict=True
-            )
-        ]
-        logits: Tensor = self.classifier(torch.stack(pooled).flatten(1))
-        return logits
+        nn.init.normal_(self.weight, std=hidden**-0.5, generator=generator)
+        self.classifier = _Linear(heads * dim, classes, generator)
 
     def standardised(self, x: Tensor) -> Tensor:
         """Give each value the mean 0 and the deviation 1 that it has among those trained on."""
         return (x - self.mean) * self.scale
 
-    def scores(self, x: Tensor) -> Tensor:
-        """Score standardised instances (N, D) by each head, before the softmax: (N, H)."""
-        gated = torch.tanh(self.content(x)) * torch.sigmoid(self.gate(x))
-        return torch.einsum("nhd,hd->nh", torch.unflatten(gated, 1, self.weight.shape), self.weight)
+    def gates(self, rows: int) -> Gates:
+        """Score instances by each head, up to so many at once."""
+        return Gates(self.content, self.gate, self.weight, rows)
+
+    def logits(self, x: Tensor, scores: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Classify tissues by what the heads gather.
+
+        Parameters
+        ----------
+        x
+            (N, D) standardised instances, those of B tissues one after another.
+        scores
+            (H, N).
+        sizes
+            How many instances each tissue has.
+
+        Returns
+        -------
+        Tensor
+            (B, K), differentiable by the scores.
+        """
+        owner = torch.repeat_interleave(torch.tensor(sizes)).to(x.device)
+        others = owner != torch.arange(len(sizes), device=x.device)[:, None, None]
+        weights = torch.softmax(scores.masked_fill(others, -torch.inf), dim=2)
+        logits: Tensor = self.classifier((weights @ x).flatten(1))
+        return logits
 
     @torch.no_grad()
     def tell(self, instances: Tensor) -> Told:
         """Classify one tissue of any size (N, D), some instances at a time."""
-        chunks = [self.standardised(part) for part in torch.split(instances, CHUNK)]
-        weights = torch.softmax(torch.cat([self.scores(part) for part in chunks]), dim=0)
+        gates = self.gates(len(instances))
+        parts = torch.split(instances, ROWS)
+        scores = torch.cat([gates.scores(self.standardised(part)) for part in parts], dim=1)
+        weights = torch.softmax(scores, dim=1)
         pooled = torch.zeros(self.weight.shape[0], instances.shape[1])
-        for part, own in zip(chunks, torch.split(weights, CHUNK), strict=True):
-            pooled += own.T @ part
+        for part, own in zip(parts, torch.split(weights, ROWS, dim=1), strict=True):
+            pooled += own @ self.standardised(part)
         logits = self.classifier(pooled.flatten())
-        return Told(torch.softmax(logits, dim=0), weights.mean(dim=1) * len(instances))
+        return Told(torch.softmax(logits, dim=0), weights.mean(dim=0) * len(instances))
+
+
+class _Linear(nn.Linear):
+    """A linear layer with PyTorch's own first weights, drawn by a generator of one's own."""
+
+    def __init__(self, inputs: int, outputs: int, generator: torch.Generator | None) -> None:
+        self._generator = generator
+        super().__init__(inputs, outputs)
+
+    def reset_parameters(self) -> None:
+        """Draw the first weights."""
+        most = self.in_features**-0.5
+        for values in (self.weight, self.bias):
+            nn.init.uniform_(values, -most, most, generator=self._generator)

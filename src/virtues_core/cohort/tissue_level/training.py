@@ -1,8 +1,10 @@
 """One training of gated attention: Adam, stopped by the loss on patients kept out of it."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import cast
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from virtues_core.cohort.tissue_level.config import MilConfig
+from virtues_core.cohort.tissue_level.gates import ROWS
 from virtues_core.cohort.tissue_level.network import GatedAttention
 
 Bags = Sequence[NDArray[np.float32]]
@@ -42,7 +45,7 @@ def train(
     *,
     seed: int,
     device: str = "cpu",
-    on_epoch: Callable[[int], None] = lambda _: None,
+    on_step: Callable[[int], None] = lambda _: None,
 ) -> Trained:
     """Fit gated attention to tissues with labels.
 
@@ -66,44 +69,33 @@ def train(
         Draws first weights and orders.
     device
         Where to train.
-    on_epoch
-        Called after each epoch with its number, from 1; what it raises ends the training.
+    on_step
+        Called with the number of the epoch, from 1, before each handful of tissues is gone
+        through; what it raises ends the training.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = GatedAttention(
-            bags[int(training[0])].shape[1], classes, heads=config.heads, hidden=config.hidden
-        )
+    network = GatedAttention(
+        bags[int(training[0])].shape[1], classes, heads=config.heads, hidden=config.hidden,
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
     _standardise(network, bags, training)
-    network.to(device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    learner = _Learner(network.to(device), bags, labels)
+    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     generator = np.random.default_rng((seed, 5))
-
-    def loss_of(chosen: NDArray[np.int64]) -> Tensor:
-        batch = [torch.from_numpy(np.array(bags[i], np.float32)).to(device) for i in chosen]
-        target = torch.from_numpy(labels[chosen]).to(device)
-        return cross_entropy(network(batch), target, reduction="none")
-
-    def batches(order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        return [order[i : i + config.batch_size] for i in range(0, len(order), config.batch_size)]
-
     losses: list[tuple[float, float]] = []
     best = copy.deepcopy(network.state_dict())
     for epoch in range(1, config.epochs + 1):
+        step = partial(on_step, epoch)
         shown = 0.0
-        for chosen in batches(generator.permutation(training)):
-            loss = loss_of(chosen)
-            optimiser.zero_grad()
-            loss.mean().backward()  # type: ignore[no-untyped-call]
+        order = generator.permutation(training)
+        for start in range(0, len(order), config.batch_size):
+            optimiser.zero_grad(set_to_none=False)
+            shown += learner.learn(order[start : start + config.batch_size], step)
             optimiser.step()
-            shown += float(loss.detach().sum())
-        with torch.no_grad():
-            kept = sum(float(loss_of(chosen).sum()) for chosen in batches(validation))
-        losses.append((shown / len(training), kept / len(validation)))
-        on_epoch(epoch)
+        losses.append((shown / len(training), learner.loss(validation, step) / len(validation)))
         lowest = int(np.argmin([after for _, after in losses])) + 1
         if lowest == epoch:
-            best = copy.deepcopy(network.state_dict())
+            for name, value in network.state_dict().items():
+                best[name].copy_(value)
         elif epoch - lowest >= config.patience:
             break
     network.load_state_dict(best)
@@ -111,13 +103,62 @@ def train(
     return Trained(network, tuple(losses))
 
 
+class _Learner:
+    """Losses of tissues and their gradients, some tissues at a time."""
+
+    def __init__(self, network: GatedAttention, bags: Bags, labels: NDArray[np.int64]) -> None:
+        self._network, self._bags, self._labels = network, bags, labels
+        self._gates = network.gates(ROWS)
+
+    def learn(self, chosen: NDArray[np.int64], step: Callable[[], None]) -> float:
+        """Sum the tissues' losses, and add the gradient of their mean to that of the weights."""
+        total = 0.0
+        for piece in self._pieces(chosen):
+            step()
+            loss, x, scores = self._forward(piece)
+            torch.autograd.backward(loss / len(chosen))
+            self._gates.add_gradient(x, cast("Tensor", scores.grad))
+            total += float(loss.detach())
+        return total
+
+    @torch.no_grad()
+    def loss(self, chosen: NDArray[np.int64], step: Callable[[], None]) -> float:
+        """Sum the tissues' losses."""
+        total = 0.0
+        for piece in self._pieces(chosen):
+            step()
+            total += float(self._forward(piece)[0])
+        return total
+
+    def _forward(self, piece: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        device = self._network.mean.device
+        values = np.concatenate([self._bags[i] for i in piece], dtype=np.float32)
+        x = self._network.standardised(torch.from_numpy(values).to(device))
+        scores = self._gates.scores(x).requires_grad_()
+        logits = self._network.logits(x, scores, [len(self._bags[i]) for i in piece])
+        target = torch.from_numpy(self._labels[piece]).to(device)
+        return cross_entropy(logits, target, reduction="sum"), x, scores
+
+    def _pieces(self, chosen: NDArray[np.int64]) -> Iterator[list[int]]:
+        """Part tissues into runs of `ROWS` instances at the most, or of one larger tissue."""
+        piece: list[int] = []
+        rows = 0
+        for i in chosen.tolist():
+            if piece and rows + len(self._bags[i]) > ROWS:
+                yield piece
+                piece, rows = [], 0
+            piece.append(i)
+            rows += len(self._bags[i])
+        yield piece
+
+
 def _standardise(network: GatedAttention, bags: Bags, training: NDArray[np.int64]) -> None:
     """Set the network's mean and scale to those of the instances trained on."""
     count, first, second = 0, 0.0, 0.0
     for i in training:
-        values = np.asarray(bags[i], np.float64)
-        count += len(values)
-        first, second = first + values.sum(axis=0), second + (values**2).sum(axis=0)
+        count += len(bags[i])
+        first = first + bags[i].sum(axis=0, dtype=np.float64)
+        second = second + np.einsum("nd,nd->d", bags[i], bags[i], dtype=np.float64)
     mean = np.asarray(first / count)
     deviation = np.sqrt(np.maximum(0, second / count - mean**2))
     varies = deviation > 1e-6 * np.maximum(1e-6, np.abs(mean))
