@@ -326,6 +326,13 @@ def test_the_command_leaves_a_folder_with_a_report(tmp_path: Path) -> None:
     assert page.count("<svg") == 2
     assert "Where the groups" in page
     assert f"p = {pair['p_excess']:.3f}" in page
+    table = pd.read_csv(clinical).rename(columns={"tissue": "tissue_id"})
+    table.drop(columns="responded").to_csv(clinical, index=False)
+    by_name = call(
+        cells, "--clinical", clinical, "--patient", "patient", "--timepoint", "visit", "--out", out,
+        *SMALL,
+    )[1]  # fmt: skip
+    assert "before → after: 12 patients" in by_name  # a row a tissue, by its column tissue_id
     clinical.write_text("patient\n" + "\n".join(f"P{i}" for i in range(12)))
     again = call(
         cells, "--clinical", clinical, "--patient", "patient", "--timepoint", "when", "--out", out,

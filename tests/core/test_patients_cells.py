@@ -2,6 +2,7 @@
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -11,6 +12,8 @@ from anndata import AnnData
 from cohort_samples import WIDTH, table
 from scipy.sparse import csr_matrix
 
+from virtues_core.cli import _options
+from virtues_core.cli._clinical import joined_cells
 from virtues_core.cohort import log_intensities, write_table
 from virtues_core.cohort.patients import (
     CellTables,
@@ -71,6 +74,26 @@ def test_rows_in_the_order_of_the_files(folder: Path) -> None:
     assert found.images["P1-0-A"] == "images/1.tiff"
     assert found.pixel_um["P1-0-A"] == (0.5, 1.0)
     assert "P0-0-A" not in found.pixel_um
+
+
+def test_opening_says_how_many_tables_are_open(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a command opens them, which a job's cancel then ends."""
+    told: list[tuple[int, int, str]] = []
+
+    def cancel(*at: Any) -> None:
+        told.append(at)
+        if at == (2, 3, "opened table"):
+            raise KeyboardInterrupt
+
+    open_cells([folder], progress=lambda *at: told.append(at))
+    assert told == [(1, 3, "opened table"), (2, 3, "opened table"), (3, 3, "opened table")]
+    (folder / "c.csv").write_text("id\nP0-0\n")
+    monkeypatch.setattr(_options, "show_progress", cancel)
+    with pytest.raises(KeyboardInterrupt):
+        joined_cells([str(folder)], folder / "c.csv", Columns("id"))
+    assert len(told) == 5
 
 
 @pytest.mark.parametrize("rows", [1, 89, 90, 97, 98, 1000])
@@ -240,7 +263,11 @@ def test_values_that_are_no_numbers_and_asking_for_what_is_not_there(tmp_path: P
     with pytest.raises(InputError, match="'colour'"):
         open_cells([tmp_path], columns=("colour",))
     with h5py.File(tmp_path / "b.h5ad", "r+") as file:
-        file["obs"]["tissue_id"].attrs["encoding-version"] = "99"
+        file["obs"]["tissue_id"]["codes"][3] = 77
+    with pytest.raises(ReadError, match="codes of a category that are not of its"):
+        open_cells([tmp_path / "b.h5ad"])
+    with h5py.File(tmp_path / "b.h5ad", "r+") as file:
+        file["obs"]["cell_id"].attrs["encoding-version"] = "99"
     with pytest.raises(ReadError, match="expected an AnnData"):
         open_cells([tmp_path / "b.h5ad"])
     (tmp_path / "a.h5ad").unlink()
@@ -334,6 +361,23 @@ def test_patients_of_cells_by_their_tissue(tmp_path: Path) -> None:
     assert "1 tissue of no known patient: P0-1-A." in found.notes
     with pytest.raises(InputError, match="the tables name nobody"):
         join(cells, clinic(tmp_path, "id\nA\nB\n", Columns("id")))
+
+
+def test_a_column_tissue_id_of_the_clinic_says_what_the_tables_do_not(tmp_path: Path) -> None:
+    """But what they say stands, and tissues that it does not list stay."""
+    own = table(60, 0, patients=3)
+    own.obs["patient_id"] = own.obs["patient_id"].where(own.obs["patient_id"] == "P0-1", "")
+    write_table(own, tmp_path / "t.h5ad")
+    cells = open_cells([tmp_path / "t.h5ad"])
+    text = "id,tissue_id,y\nA,P0-0-A,1\nA,other,1\nC,P0-1-A,0\nP0-1,elsewhere,0\n"
+    found = join(cells, clinic(tmp_path, text, Columns("id", outcome="y")))
+    assert found.owners == {"P0-0-A": "A", "P0-1-A": "P0-1"}
+    assert "1 tissue of no known patient: P0-2-A." in found.notes
+    text = "id,tissue_id\nA,\nP0-1,P0-0-A\n"  # a column with gaps says whose nothing is
+    assert join(cells, clinic(tmp_path, text, Columns("id"))).owners == {"P0-1-A": "P0-1"}
+    both = "id,tissue_id,y\nA,P0-0-A,1\nA,P0-2-A,0\n"
+    with pytest.raises(InputError, match="differs between tissues of 1 patient"):
+        clinic(tmp_path, both, Columns("id", outcome="y"))
 
 
 def test_patients_that_are_written_in_two_ways_are_refused(

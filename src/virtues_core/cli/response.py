@@ -65,12 +65,16 @@ def response(
 ) -> None:
     """Measure response to treatment: distances of cells between times, and barycentres.
 
-    The time point is a column of the clinical table, which then has a row a tissue (--tissue), or
-    one of the tables of tokens.
+    The time point is a column of the clinical table, which then has a row a tissue (named by
+    tissue_id or --tissue), or one of the tables of tokens.
     """
+    from dataclasses import replace
+
     from virtues_core.cli._clinical import joined_cells, tell_notes, this_command
     from virtues_core.cli._options import show_progress
     from virtues_core.cohort.patients import Columns
+    from virtues_core.cohort.patients.clinical import names_tissues
+    from virtues_core.cohort.patients.clinical_file import read_text
     from virtues_core.cohort.patients.results import check_out, write_results
     from virtues_core.cohort.response import ResponseConfig, results_of
     from virtues_core.cohort.response import response as measure
@@ -89,11 +93,11 @@ def response(
         seed=seed,
     )
     check_out(out)
-    columns = Columns(
-        patient, tissue=tissue, outcome=outcome, positive=positive,
-        timepoint=timepoint if tissue else "",
-    )  # fmt: skip
-    own = "" if tissue else timepoint
+    columns = Columns(patient, tissue=tissue, outcome=outcome, positive=positive)
+    raw = read_text(clinical)
+    by_clinic = bool(tissue) or (timepoint in raw.columns and names_tissues(raw, columns))
+    columns = replace(columns, timepoint=timepoint if by_clinic else "")
+    own = "" if by_clinic else timepoint
     joined = joined_cells(paths, clinical, columns, obs=[own] if own else [], intensities=False)
     found = measure(joined, config, timepoint=own, progress=show_progress)
     results = results_of(found, joined, this_command(context))

@@ -27,6 +27,9 @@ from virtues_core.errors import ConfigError, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+TISSUE = "tissue_id"
+"""The column that is taken to name tissues where no other is named."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -35,7 +38,9 @@ class Columns:
     patient: str
     """Names the patient."""
     tissue: str = ""
-    """Names the tissue, as in the tables of tokens; then the table has one row a tissue."""
+    """Names the tissue, as in the tables of tokens; then the table has one row a tissue. Where it
+    is empty and a column ``tissue_id`` tells the rows apart, that says whose the tissues are of
+    which the tables of tokens do not."""
     outcome: str = ""
     """What is to be told of a patient: 0 or 1, yes or no, true or false; else see `positive`."""
     positive: str = ""
@@ -97,6 +102,7 @@ class Clinical:
     tissues: "pd.Series | None"
     """``tissue_id`` → ``patient_id``; None where the table does not name tissues."""
     columns: Columns
+    """As they were asked for."""
     notes: tuple[str, ...] = ()
     """What a reader should know: gaps by column, rows that said the same twice, …"""
     by_tissue: "pd.DataFrame | None" = None
@@ -212,6 +218,9 @@ def read_clinical(path: Path | str, columns: Columns) -> Clinical:
     problems = [unknown(name, raw) for name in columns.used if name not in raw.columns]
     if problems:
         raise InputError(report(path.name, problems))
+    asked = columns
+    if names_tissues(raw, columns):
+        columns = dataclasses.replace(columns, tissue=TISSUE)
     problems = problems_of_names(raw, columns)
     notes: list[str] = []
     rows = once_each(raw, columns, problems, notes)
@@ -226,7 +235,15 @@ def read_clinical(path: Path | str, columns: Columns) -> Clinical:
         rows = rows.set_index(columns.tissue).rename_axis("tissue_id").sort_index()
         tissues = rows.pop(columns.patient).rename("patient_id")
         by_tissue = typed(rows)
-    return Clinical(table, tissues, columns, tuple(notes), by_tissue, str(path))
+    return Clinical(table, tissues, asked, tuple(notes), by_tissue, str(path))
+
+
+def names_tissues(raw: "pd.DataFrame", columns: Columns) -> bool:
+    """Tell whether a table's rows are tissues by ``tissue_id``, though no column was named so."""
+    if columns.tissue or TISSUE in columns.used or TISSUE not in raw.columns:
+        return False
+    named = raw.drop_duplicates()[TISSUE]
+    return bool(named.notna().all() and named.is_unique)
 
 
 def _refuse(clinical: Clinical, problems: list[str]) -> None:

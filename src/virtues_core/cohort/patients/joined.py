@@ -60,7 +60,8 @@ def join(cells: CellTables, clinical: Clinical) -> PatientCells:
     """Find whose cells they are.
 
     A clinical table that names tissues says so; else the tables' own column of that name (as
-    ``columns.patient``) does, or their ``patient_id``.
+    ``columns.patient``) does, or their ``patient_id``; where those say nothing, a column
+    ``tissue_id`` of the clinical table (`Columns.tissue`).
 
     Parameters
     ----------
@@ -142,7 +143,8 @@ def _owners(cells: CellTables, clinical: Clinical) -> tuple[list[str], list[str]
     if clinical.tissues is not None:
         by_clinic = clinical.tissues.to_dict()
         for tissue in set(tissues) & set(by_clinic):
-            own.setdefault(tissue, set()).add(str(by_clinic[tissue]))
+            if clinical.columns.tissue or tissue not in own:
+                own.setdefault(tissue, set()).add(str(by_clinic[tissue]))
     torn = {tissue: names for tissue, names in own.items() if len(names) > 1}
     if torn:
         told_torn = some(f"{tissue}: {' and '.join(sorted(n))}" for tissue, n in torn.items())
@@ -151,7 +153,7 @@ def _owners(cells: CellTables, clinical: Clinical) -> tuple[list[str], list[str]
             f"({told_torn}). Correct the tables or the clinical table."
         )
         raise InputError(message)
-    if clinical.tissues is not None:
+    if clinical.tissues is not None and clinical.columns.tissue:
         own = {tissue: own[tissue] for tissue in set(tissues) & set(clinical.tissues.index)}
     return tissues, [next(iter(own.get(tissue, {""}))) for tissue in tissues]
 
