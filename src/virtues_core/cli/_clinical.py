@@ -89,7 +89,7 @@ def joined_cells(
     from virtues_core.cohort.patients import check_values, join, open_cells, read_clinical
 
     table: Clinical = read_clinical(clinical, columns)
-    joined = join(open_cells(paths, obs, level=level), table)
+    joined = join(open_cells(paths, obs, level=level, progress=show_progress), table)
     if intensities:
         odd = check_values(joined.cells, "intensities", show_progress)
         joined = replace(joined, notes=(*joined.notes, *odd))

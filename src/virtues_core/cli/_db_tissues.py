@@ -68,9 +68,10 @@ def images_in(paths: Sequence[Path]) -> "tuple[Listed, ...]":
 
 def tables_in(paths: Sequence[Path]) -> "CellTables":
     """Open tables of niches."""
+    from virtues_core.cli._options import show_progress
     from virtues_core.cohort.patients import open_cells
 
-    return open_cells(paths, ("y_px", "x_px"), level="niche")
+    return open_cells(paths, ("y_px", "x_px"), level="niche", progress=show_progress)
 
 
 def store_images(
@@ -140,6 +141,7 @@ def is_table(path: Path) -> bool:
 def known_of(clinical: Path | None, patient: str, tissue: str, types: Path | None) -> "Known":
     """Read the clinical table and the types of cells."""
     from virtues_core.cli._clinical import tell_notes
+    from virtues_core.cli._options import show_progress
     from virtues_core.cohort.patients import Columns, open_cells, read_clinical
     from virtues_core.cohort.retrieval import Known, compositions
     from virtues_core.infer.embed_file import read_table
@@ -156,7 +158,10 @@ def known_of(clinical: Path | None, patient: str, tissue: str, types: Path | Non
         raise InputError(message)
     if types is None:
         return Known(table)
-    cells = open_cells([types]).cells if is_table(types) else read_table(types)
+    if is_table(types):
+        cells = open_cells([types], progress=show_progress).cells
+    else:
+        cells = read_table(types)
     return Known(table, compositions(cells))
 
 

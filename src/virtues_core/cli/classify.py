@@ -137,7 +137,7 @@ def predict(
             message = f"expected a name that ends in {ending}, found {path.name!r}."
             raise InputError(message)
     known = load_mil(model)
-    cells = open_cells(paths, level=known.level)
+    cells = open_cells(paths, level=known.level, progress=show_progress)
     found = tell(known, cells, progress=show_progress)
     with replacing(out) as new:
         found.tissues.to_csv(new, index=False)
@@ -175,7 +175,7 @@ def _others(
                 "kronos=tokens/kronos."
             )
             raise InputError(message)
-        cells = open_cells([tables], level=level)
+        cells = open_cells([tables], level=level, progress=show_progress)
         check_values(cells, "tokens", show_progress)  # they are read last, after the training
         found[name] = join(cells, read_clinical(clinical, columns))
     return found

@@ -114,7 +114,7 @@ def _run(
     check_out(out)
     table = read_clinical(clinical, columns)
     of_cells = [name for name in config.structures if name not in table.table.columns]
-    joined = join(open_cells(paths, of_cells), table)
+    joined = join(open_cells(paths, of_cells, progress=show_progress), table)
     tell_notes(joined.notes)
     found = part(joined, config, progress=show_progress)
     tell_notes(found.notes[len(joined.notes) :])

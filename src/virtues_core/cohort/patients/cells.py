@@ -1,7 +1,7 @@
 """Tables of cells (or niches) of a cohort, as one: what is known of each row, tokens on disk."""
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".h5ad", ".zarr")
 BATCH_ROWS = 65536
+Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +154,11 @@ class CellTables:
 
 
 def open_cells(
-    paths: Sequence[Path | str], columns: Sequence[str] = (), *, level: str = "cell"
+    paths: Sequence[Path | str],
+    columns: Sequence[str] = (),
+    *,
+    level: str = "cell",
+    progress: Progress | None = None,
 ) -> CellTables:
     """Open tables of tokens without reading the tokens.
 
@@ -165,6 +170,8 @@ def open_cells(
         Further columns of ``obs``, which all tables must have.
     level
         ``cell``, ``niche`` or ``patch``: of what the rows must be.
+    progress
+        Told how many tables are open, of how many, of what.
 
     Returns
     -------
@@ -179,7 +186,7 @@ def open_cells(
         two tables, a cell twice, rows without a tissue: all that is wrong, by count and name.
     """
     kind = check_level(level)
-    files, rows = _opened(paths, kind, columns)
+    files, rows = _opened(paths, kind, columns, progress)
     typed = ["cell_type" in own for own in rows]
     left_out = [] if all(typed) else ["cell_type"]
     cells = _one_below_the_other([own.drop(columns=left_out, errors="ignore") for own in rows])
@@ -199,14 +206,18 @@ def open_cells(
 
 
 def _opened(
-    paths: Sequence[Path | str], level: RowLevel, columns: Sequence[str]
+    paths: Sequence[Path | str],
+    level: RowLevel,
+    columns: Sequence[str],
+    progress: Progress | None,
 ) -> tuple[list[TokenFile], "list[pd.DataFrame]"]:
     """Open all tables that have rows; tell all that is wrong with any."""
     files: list[TokenFile] = []
     rows: list[pd.DataFrame] = []
     unreadable: list[str] = []
     problems: list[str] = []
-    for path in table_paths(paths):
+    found = table_paths(paths)
+    for done, path in enumerate(found, start=1):
         try:
             file, own = open_token_file(path, level, columns)
         except ReadError as error:
@@ -218,6 +229,8 @@ def _opened(
             if file.rows:
                 files.append(file)
                 rows.append(own)
+        if progress is not None:
+            progress(done, len(found), "opened table")
     problems += [*_of_files(files), *_in_two(files, rows)]
     if not files and not problems and not unreadable:
         problems.append(

@@ -1,17 +1,16 @@
 """What a long analysis would find out late: values in the tables that are no numbers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from virtues_core.cohort.patients.cells import BATCH_ROWS, CellTables
+from virtues_core.cohort.patients.cells import BATCH_ROWS, CellTables, Progress
 from virtues_core.cohort.patients.token_file import Rows, several
 from virtues_core.cohort.patients.wording import counted, some
 from virtues_core.errors import InputError
 
-Progress = Callable[[int, int, str], None]
 _TITLES = {"tokens": "tokens", "intensities": "mean intensities"}
 
 

@@ -23,6 +23,9 @@ NUMBER = {"cell": "cell_id", "niche": "niche_id", "patch": "patch_id"}
 """The column that numbers the rows of a level."""
 UNKNOWN = "an unknown model"
 """What is said to have made tokens where a table does not say."""
+_SAID = (
+    "checkpoint", "checkpoint_signature", "panel", "level", "image", "pixel_size_um",
+)  # fmt: skip
 _GAP, _RUN = 32, 4096
 """Rows that are wanted and lie closer than the first are read in one go, of the second at most."""
 
@@ -110,7 +113,6 @@ class TokenFile:
             The file is gone or broken.
         """
         import pandas as pd
-        from anndata.io import read_elem
 
         with _opened(self.path) as group:
             obs = group["obs"]
@@ -118,8 +120,8 @@ class TokenFile:
                 return None
             pairs = pd.DataFrame(
                 {
-                    "tissue_id": names(read_elem(obs["tissue_id"])),
-                    "patient_id": names(read_elem(obs[column])),
+                    "tissue_id": _names_in(obs["tissue_id"]),
+                    "patient_id": _names_in(obs[column]),
                 }
             )
         return pairs.drop_duplicates().astype(str)
@@ -153,10 +155,8 @@ def open_token_file(
     InputError
         It has no tokens of that level, or lacks a column.
     """
-    from anndata.io import read_elem
-
     with _opened(path) as group:
-        told = read_elem(group["uns"]["virtues"]) if "virtues" in group.get("uns", {}) else None
+        told = _said(group["uns"]["virtues"]) if "virtues" in group.get("uns", {}) else None
         try:
             made_with = Provenance(UNKNOWN, "", (), level) if told is None else provenance_of(told)
         except InputError as error:
@@ -172,14 +172,33 @@ def open_token_file(
             )
             raise InputError(message)
         count, dim = group["obsm"][TOKENS].shape
-        var = read_elem(group["var"])
-        if "X" not in group or not {"key", "in_model"} <= set(var.columns):
-            var = var.iloc[:0]
+        var = _channels(group)
         image = str(dict(told or {}).get("image", ""))
         size = np.ravel(dict(told or {}).get("pixel_size_um", ()))
         pixel_um = (float(size[0]), float(size[1])) if size.size == 2 else None
         file = TokenFile(path, int(count), int(dim), made_with, image, var, pixel_um)
         return file, _rows(group, file, columns)
+
+
+def _said(stored: Any) -> Any:
+    """Read what a table says that it was made with: only what is asked for, each takes 0.4 ms."""
+    from anndata.io import read_elem
+
+    if not hasattr(stored, "keys"):
+        return read_elem(stored)
+    return {name: read_elem(stored[name]) for name in _SAID if name in stored}
+
+
+def _channels(group: Any) -> "pd.DataFrame":
+    """Read keys of the channels and whether the model saw them; no rows without intensities."""
+    import pandas as pd
+    from anndata.io import read_elem
+
+    var, wanted = group["var"], ("key", "in_model")
+    if "X" not in group or not set(wanted) <= set(var.attrs["column-order"]):
+        return pd.DataFrame(columns=wanted)
+    channels = read_elem(var[var.attrs["_index"]])
+    return pd.DataFrame({name: read_elem(var[name]) for name in wanted}, index=channels)
 
 
 def several(level: str) -> str:
@@ -264,20 +283,20 @@ def _rows(group: Any, file: TokenFile, columns: Sequence[str]) -> "pd.DataFrame"
     places = group["obsm"]["spatial"][:, :2] if "spatial" in group["obsm"] else None
     if places is None:
         places = np.full((file.rows, 2), np.nan)
-    patient = read_elem(obs["patient_id"]) if "patient_id" in there else [""] * file.rows
+    nobody = [""] * file.rows
     found: dict[str, Any] = {
-        "tissue_id": names(read_elem(obs["tissue_id"])),
+        "tissue_id": _names_in(obs["tissue_id"]),
         number: (
             _whole(read_elem(obs[number]), number, file.path)
             if number in there
             else -1 - np.arange(file.rows, dtype=np.int64)  # of no label in a mask
         ),
-        "patient_id": names(patient),
+        "patient_id": _names_in(obs["patient_id"]) if "patient_id" in there else names(nobody),
         "x_um": np.asarray(places[:, 0], np.float32),
         "y_um": np.asarray(places[:, 1], np.float32),
     }
     if "cell_type" in there:
-        found["cell_type"] = names(read_elem(obs["cell_type"]), unknown=UNSURE)
+        found["cell_type"] = _names_in(obs["cell_type"], unknown=UNSURE)
     for name in dict.fromkeys(columns):
         if name not in found:
             values = read_elem(obs[name])
@@ -312,11 +331,33 @@ def names(values: Any, unknown: str = "") -> "pd.Categorical":
     import pandas as pd
 
     found = pd.Categorical(values)
-    texts = ["", *(as_text(value) or "" for value in found.categories)]
+    return _named(np.asarray(found.codes), found.categories, unknown)
+
+
+def _names_in(stored: Any, unknown: str = "") -> "pd.Categorical":
+    """Read a column as `names` gives it; of a category its two arrays, in half the time."""
+    from anndata.io import read_elem
+
+    if stored.attrs.get("encoding-type") != "categorical":
+        return names(read_elem(stored), unknown)
+    codes, categories = np.asarray(stored["codes"][...]), read_elem(stored["categories"])
+    if codes.dtype.kind not in "iu" or (
+        codes.size and not -1 <= codes.min() <= codes.max() < len(categories)
+    ):
+        message = f"codes of a category that are not of its {len(categories)} values"
+        raise ValueError(message)
+    return _named(codes, categories, unknown)
+
+
+def _named(codes: NDArray[Any], categories: Any, unknown: str) -> "pd.Categorical":
+    import pandas as pd
+
+    texts = ["", *(as_text(value) or "" for value in categories)]
     texts = ["" if text == unknown else text for text in texts]
-    categories, place = np.unique(np.array(texts, dtype=str), return_inverse=True)
-    coded = pd.Categorical.from_codes(place[found.codes + 1], pd.Index(categories.astype(object)))
-    return coded.remove_unused_categories()
+    kinds, place = np.unique(np.array(texts, dtype=str), return_inverse=True)
+    numbers = place[codes.astype(np.int64) + 1]
+    found = pd.Categorical.from_codes(numbers, pd.Index(kinds.astype(object)))
+    return found.remove_unused_categories()
 
 
 def _matrix(stored: Any) -> Any:
