@@ -18,6 +18,7 @@ from virtues_core.cohort import log_intensities, write_table
 from virtues_core.cohort.patients import (
     CellTables,
     Columns,
+    Seen,
     check_values,
     join,
     open_cells,
@@ -420,6 +421,30 @@ def test_a_tissue_under_two_names_is_refused(tmp_path: Path, placed: bool) -> No
         "P1-0",
         "other",
     )
+
+
+@pytest.mark.parametrize("places", ["grid", "drawn alike"])
+def test_tissues_whose_cells_are_at_the_same_places_are_still_several(
+    tmp_path: Path, places: str
+) -> None:
+    """As in simulated cohorts, here and in another one."""
+    numbers = range(2) if places == "grid" else range(4)
+    where = np.stack(np.divmod(np.arange(60), 8), axis=1) * 10.0
+    if places == "drawn alike":
+        where = np.random.default_rng(0).random((60, 2)) * 100
+    for seed in range(8):
+        own = table(60, seed, patients=1)
+        own.obsm["spatial"] = where
+        (tmp_path / f"{seed in numbers}").mkdir(exist_ok=True)
+        write_table(own, tmp_path / f"{seed in numbers}" / f"{seed}.h5ad")
+    here, there = (open_cells([tmp_path / name]) for name in ("True", "False"))
+    text = "id\n" + "\n".join(f"P{seed}-0" for seed in range(8))
+    joined = join(here, clinic(tmp_path, text, Columns("id")))
+    assert len(joined.patients) == len(numbers)
+    seen = Seen.of(here, joined.owners)
+    other = join(there, clinic(tmp_path, text, Columns("id"))).owners
+    assert seen.known(there, other) == (set(), set())
+    assert seen.known(here, joined.owners)[0] == set(joined.owners)
 
 
 def test_patients_of_cells_by_the_column_that_is_named(tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ _GRAIN_UM = 0.1
 _ROWS = 4
 """Whose tokens tell a tissue where positions do not: four equal to the last bit are no chance."""
 
+_NAMES = 3
+"""Of one tissue by mistake at the most; places that more tissues share were made alike."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -98,8 +101,8 @@ class Seen:
 def under_two_names(cells: CellTables, tissues: Iterable[str]) -> list[tuple[str, ...]]:
     """Find tissues that hold the same cells: one tissue, called in several ways.
 
-    By where the cells are; tissues of which that is not known, and niches, by the tokens of a few
-    rows, which are read where two have equally many.
+    By where their cells are; where that is not known, or alike in many tissues, by the tokens of a
+    few rows, which are read where two have equally many.
 
     Parameters
     ----------
@@ -114,14 +117,15 @@ def under_two_names(cells: CellTables, tissues: Iterable[str]) -> list[tuple[str
         The names of each tissue that has several.
     """
     rows = {name: own for name, own in _rows_of(cells, tissues).items() if len(own) >= _ROWS}
-    marks = _placed(cells, rows)
-    sizes = Counter(len(own) for name, own in rows.items() if name not in marks)
+    places = _places(cells, rows)
+    looks = {name: (len(own), places.get(name, "")) for name, own in rows.items()}
+    alike = Counter(looks.values())
+    names: dict[tuple[int, str, bytes], list[str]] = {}
     for name, own in rows.items():
-        if name not in marks and sizes[len(own)] > 1:
-            marks[name] = _digest("tokens", f"{len(own)}", cells.take(own[:_ROWS]))
-    names: dict[str, list[str]] = {}
-    for name, mark in marks.items():
-        names.setdefault(mark, []).append(name)
+        if alike[looks[name]] > 1:
+            told = name in places and alike[looks[name]] <= _NAMES
+            tokens = b"" if told else cells.take(own[:_ROWS]).tobytes()
+            names.setdefault((*looks[name], tokens), []).append(name)
     return [tuple(sorted(own)) for own in names.values() if len(own) > 1]
 
 
@@ -129,7 +133,7 @@ def _marks(cells: CellTables, tissues: Iterable[str]) -> dict[str, set[str]]:
     """Sign tissues by how many rows they have and what is in them, in up to two ways.
 
     By the tokens of a few rows, whatever the tissue is called; and by where its cells are, which
-    stays when an image is embedded again. (Niches lie on a grid, which is alike in all tissues.)
+    stays when an image is embedded again. Places that several tissues share tell none of them.
     """
     rows = _rows_of(cells, tissues)
     first = [own[:_ROWS] for own in rows.values()]
@@ -141,8 +145,11 @@ def _marks(cells: CellTables, tissues: Iterable[str]) -> dict[str, set[str]]:
         name: {_digest("tokens", f"{len(own)}", content)}
         for (name, own), content in zip(rows.items(), tokens, strict=True)
     }
-    for name, mark in _placed(cells, rows).items():
-        marks[name].add(mark)
+    places = _places(cells, rows)
+    shared = Counter(places.values())
+    for name, mark in places.items():
+        if shared[mark] == 1:
+            marks[name].add(mark)
     return marks
 
 
@@ -157,16 +164,18 @@ def _rows_of(cells: CellTables, tissues: Iterable[str]) -> dict[str, NDArray[np.
     return {name: places[name] for name in tissues}
 
 
-def _placed(cells: CellTables, rows: Mapping[str, NDArray[np.int64]]) -> dict[str, str]:
-    """Sign tissues by where their cells are, those of which that is known."""
+def _places(cells: CellTables, rows: Mapping[str, NDArray[np.int64]]) -> dict[str, str]:
+    """Sign tissues by where their cells are, unless that is not known or on a grid, as niches."""
     if cells.level != "cell":
         return {}
     where = cells.cells[["x_um", "y_um"]].to_numpy()
     marks = {}
     for name, own in rows.items():
         if np.isfinite(where[own]).all():
-            grid = np.round(where[own] / _GRAIN_UM).astype(np.int64)
-            marks[name] = _digest("positions", f"{len(own)}", grid[np.lexsort(grid.T)])
+            places = np.round(where[own] / _GRAIN_UM).astype(np.int64)
+            if all(2 * len(np.unique(axis)) > len(own) for axis in places.T):
+                found = places[np.lexsort(places.T)]
+                marks[name] = _digest("places", f"{len(own)}", found)
     return marks
 
 
