@@ -264,6 +264,12 @@ def test_values_that_are_no_numbers_and_asking_for_what_is_not_there(tmp_path: P
     with pytest.raises(InputError, match="'colour'"):
         open_cells([tmp_path], columns=("colour",))
     with h5py.File(tmp_path / "b.h5ad", "r+") as file:
+        del file["X"]
+        file["X"] = np.ones((8, 1))
+    with pytest.raises(ReadError, match=r"X of shape \(8, 1\) where \(9, 1\) belongs"):
+        open_cells([tmp_path / "b.h5ad"])
+    with h5py.File(tmp_path / "b.h5ad", "r+") as file:
+        del file["X"]
         file["obs"]["tissue_id"]["codes"][3] = 77
     with pytest.raises(ReadError, match="codes of a category that are not of its"):
         open_cells([tmp_path / "b.h5ad"])

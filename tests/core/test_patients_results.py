@@ -172,6 +172,9 @@ def _edit(out: Path, kind: str) -> None:
     elif kind == "rows":
         values = json.loads((out / "summary.json").read_text())
         (out / "summary.json").write_text(json.dumps(values | {"rows": 3}))
+    elif kind == "files":
+        values = json.loads((out / "summary.json").read_text())
+        (out / "summary.json").write_text(json.dumps(values | {"files": [3]}))
     elif kind == "gone":
         shutil.rmtree(out)
 
@@ -190,6 +193,7 @@ def _edit(out: Path, kind: str) -> None:
         ("cells", r"the 37 rows .*cells.parquet', found 18: .*[Rr]un the analysis again"),
         ("cut", "could not read '.*cells.parquet'"),
         ("rows", "rows 3"),
+        ("files", r"files \[3\]"),
         ("gone", "expected the folder of an analysis"),
     ],
 )

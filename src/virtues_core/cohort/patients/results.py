@@ -288,9 +288,11 @@ def read_results(out: Path | str) -> Results:
         raise ReadError(message)
     files, notes = summary.pop("files", []), summary.pop("notes", [])
     rows = summary.pop("rows", {})
-    lacking = [name for name in files if not (out / str(name)).is_file()]
+    if not isinstance(files, list) or not all(isinstance(name, str) for name in files):
+        raise unreadable(out / SUMMARY, f"files {files!r}")
+    lacking = [name for name in files if not (out / name).is_file()]
     if lacking:
-        raise unreadable(out, f"{', '.join(map(str, lacking))} is missing")
+        raise unreadable(out, f"{', '.join(lacking)} is missing")
     tables = {
         Path(name).stem: read_csv(out / name) for name in files if Path(name).parent == Path(TABLES)
     }

@@ -172,7 +172,7 @@ def open_token_file(
             )
             raise InputError(message)
         count, dim = group["obsm"][TOKENS].shape
-        var = _channels(group)
+        var = _channels(group, int(count))
         image = str(dict(told or {}).get("image", ""))
         size = np.ravel(dict(told or {}).get("pixel_size_um", ()))
         pixel_um = (float(size[0]), float(size[1])) if size.size == 2 else None
@@ -189,7 +189,7 @@ def _said(stored: Any) -> Any:
     return {name: read_elem(stored[name]) for name in _SAID if name in stored}
 
 
-def _channels(group: Any) -> "pd.DataFrame":
+def _channels(group: Any, rows: int) -> "pd.DataFrame":
     """Read keys of the channels and whether the model saw them; no rows without intensities."""
     import pandas as pd
     from anndata.io import read_elem
@@ -198,6 +198,10 @@ def _channels(group: Any) -> "pd.DataFrame":
     if "X" not in group or not set(wanted) <= set(var.attrs["column-order"]):
         return pd.DataFrame(columns=wanted)
     channels = read_elem(var[var.attrs["_index"]])
+    shape = tuple(_matrix(group["X"]).shape)
+    if shape != (rows, len(channels)):
+        message = f"X of shape {shape} where {(rows, len(channels))} belongs"
+        raise ValueError(message)
     return pd.DataFrame({name: read_elem(var[name]) for name in wanted}, index=channels)
 
 
