@@ -30,7 +30,9 @@ WORKER = "virtues_core.cli.worker"
 """Module that a job's process runs: it knows the commands, which this room does not."""
 RESUMABLE = frozenset({"pretrain"})
 """Commands that take ``--run-dir`` and ``--resume``; any other is run again to go on with it."""
-KEEPING = frozenset({("embed",), ("segment",), ("db", "build"), ("db", "add")})
+KEEPING = frozenset(
+    {("embed",), ("segment",), ("markers", "embed"), ("db", "build"), ("db", "add")}
+)
 """Those that, run again, leave out what they made before; any other starts anew."""
 NOT_A_JOB = frozenset({"jobs", "demo"})
 """Commands that are for a terminal or open a window."""
