@@ -27,7 +27,10 @@ ClinicalFile = Annotated[
 PatientColumn = Annotated[str, typer.Option("--patient", help="Its column that names the patient.")]
 TissueColumn = Annotated[
     str,
-    typer.Option("--tissue", help="Its column that names the tissue, if it has a row a tissue."),
+    typer.Option(
+        "--tissue",
+        help="Its column that names the tissue, if it has a row a tissue; else tissue_id.",
+    ),
 ]
 OutcomeColumn = Annotated[
     str, typer.Option("--outcome", help="Its column with the outcome: 0 or 1, yes or no.")
