@@ -62,6 +62,7 @@ class Trainings:
             threads if self.device == "cpu" else 1,
             initializer=torch.set_num_threads,
             initargs=(1,),
+            thread_name_prefix="training",
         )
         futures = [pool.submit(task.do, self._on_step(task.name, over)) for task in tasks]
         try:
@@ -82,12 +83,12 @@ class Trainings:
                 future.result()
             if self._progress is not None:
                 done = self._before + len(futures) - len(going)
-                self._progress(done, self._total, "training", f", {self._latest}" if going else "")
+                self._progress(done, self._total, "training", self._latest if going else "")
 
     def _on_step(self, name: str, over: Event) -> OnStep:
         def step(epoch: int) -> None:
             if over.is_set():
                 raise CancelledError
-            self._latest = f"{name}, epoch {epoch}"
+            self._latest = f", {name}, epoch {epoch}"
 
         return step
