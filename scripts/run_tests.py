@@ -1,6 +1,7 @@
 """Lint, type-check and test, with windows on the display that is there or on a virtual one.
 
-Arguments go to pytest: ``make test ARGS="-k reader"``.
+Tests are shared out over the cores. Arguments go to pytest: ``make test ARGS="-k reader"``;
+``ARGS="-n 0"`` runs them in one process, which a debugger needs.
 """
 
 import os
@@ -13,13 +14,17 @@ PYTHON = (sys.executable, "-m")
 CHECKS = (
     (*PYTHON, "ruff", "check", "."),
     (*PYTHON, "ruff", "format", "--check", "."),
-    (*PYTHON, "mypy"),
+    (*PYTHON, "mypy", "--num-workers", "2"),
 )
+WORKERS = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
+"""A worker holds up to 1.6 GB; who is done first takes half of what another has left."""
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+"""Threads of several workers wait for each other in loops that burn the cores."""
 
 
 def pytest_command() -> list[str]:
     """Words that run pytest where it can open windows, if anywhere."""
-    command = [*PYTHON, "pytest", "--no-fold-skipped", *sys.argv[1:]]
+    command = [*PYTHON, "pytest", "--no-fold-skipped", *WORKERS, *sys.argv[1:]]
     if missing_libraries():  # Qt cannot be imported; tests/conftest.py skips what needs it
         command += ["-p", "no:pytest-qt"]
     if display() is None:
@@ -32,7 +37,7 @@ def main() -> int:
     problem = window_problem()
     if problem:
         print(f"Window tests will be skipped: {problem}")
-    environment = dict(os.environ)
+    environment = ONE_THREAD | os.environ
     if display() is None:
         platform = "xcb" if virtual_display() else "offscreen"
         environment.setdefault("QT_QPA_PLATFORM", platform)

@@ -54,6 +54,6 @@ class Pulse:
 
 def check_smooth(pulse):
     """No stall of the window's own making; other processes may take the cores from it."""
-    assert pulse.busy < 100
+    assert pulse.busy < stretched(100)  # the same work takes longer where others use the caches
     assert pulse.own < stretched(250)  # what it waited for was held up by other processes too
     assert pulse.clock < stretched(1000)

@@ -8,7 +8,7 @@ import pytest
 from cells_mouse import choose, click_image, column, inside, press
 from cells_samples import tissue_files
 from napari_virtues._widgets.type_table import CELLS, CLICKED
-from smoothness import Pulse
+from smoothness import Pulse, stretched
 from tiny_model import tiny_checkpoint
 
 SLOW_MS = 300_000
@@ -56,7 +56,7 @@ def ready(viewer, dock, qtbot):
     qtbot.waitUntil(lambda: dock.cells is not None and not dock.run.busy, timeout=SLOW_MS)
     qtbot.wait(300)
     print(f"longest stall while tokens are computed: {pulse}")
-    assert pulse.busy < 100  # what the window's thread computed, whatever else the machine does
+    assert pulse.busy < stretched(100)
     viewer.reset_view()  # the dock took room from the canvas
     qtbot.wait(200)
     return dock

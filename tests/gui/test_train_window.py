@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from napari_virtues._widgets.train_form import RUNS
 from napari_virtues.docks.train import ANYWAY
 from napari_virtues.reconstruction_layers import TILE
-from smoothness import Pulse
+from smoothness import Pulse, stretched
 from tiny_model import simulated_file
 from virtues_core import jobs
 from virtues_core.model import ModelConfig
@@ -40,6 +40,10 @@ def few_channels(path, seed):
     pixels = image.compute([image.channels.index(name) for name in names])
     write_ome_tiff(path, pixels, names, image.pixel_size_um)
     return path
+
+
+def tiles_of(viewer):
+    return [layer for layer in viewer.layers if TILE in layer.metadata]
 
 
 @pytest.fixture
@@ -93,7 +97,8 @@ def test_a_training_from_start_to_use(viewer, dock, qtbot, screenshot):
     qtbot.waitUntil(lambda: dock.view.picture is not None, timeout=SLOW_MS)
     first = dock.view.picture.step
     qtbot.waitUntil(lambda: dock.view.picture.step > first, timeout=SLOW_MS)  # it follows
-    tiles = [layer for layer in viewer.layers if TILE in layer.metadata]
+    qtbot.waitUntil(lambda: len(tiles_of(viewer)) == 3, timeout=SLOW_MS)  # one a turn
+    tiles = tiles_of(viewer)
     parts = [layer.name.split(" · ")[0] for layer in tiles]
     assert parts == ["truth", "masked", "reconstruction"]
     assert all(layer.visible for layer in tiles)
@@ -103,7 +108,7 @@ def test_a_training_from_start_to_use(viewer, dock, qtbot, screenshot):
     name = dock.view.picture.markers[2]
     qtbot.waitUntil(lambda: all(x.name.endswith(f" · {name}") for x in tiles))
     print(f"longest stall of the window: {pulse}")
-    assert pulse.busy < 100
+    assert pulse.busy < stretched(100)
     screenshot("train-2-running")
 
     press(qtbot, runs.stop_button)
