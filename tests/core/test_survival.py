@@ -228,6 +228,21 @@ def test_cox_says_what_it_cannot_tell():
     assert any("narrower" in note for note in few.notes)
 
 
+def test_cox_has_no_p_value_of_a_category_with_few_events():
+    rng = np.random.default_rng(3)
+    stage = np.repeat(["I", "II"], [190, 10])
+    times = rng.exponential(1, 200)
+    events = np.arange(200) % 2 == 0
+    events[194:] = False
+    found = cox(times, events, pd.DataFrame({"stage": stage, "age": rng.normal(size=200)}))
+    rare, age = found.terms
+    assert int(events[stage == "II"].sum()) == 2
+    assert np.isnan(rare.p)
+    assert rare.lower < rare.hazard_ratio < rare.upper
+    assert age.p > 0
+    assert "no p-value of stage: II: fewer than 5 events with it or without" in found.notes
+
+
 def test_the_check_of_proportional_hazards_finds_what_is_not():
     rng = np.random.default_rng(2)
     exposed = rng.integers(0, 2, 400).astype(bool)

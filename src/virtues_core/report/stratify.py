@@ -41,7 +41,9 @@ TABLES = {
     ),
     "cox": Table(
         "Cox models of risk and covariates",
-        "Of risk told on the data, the interval and the p-value know nothing of that choice. "
+        "The interval of high risk takes the groups as given: out of fold it is too narrow, for "
+        "folds share most of their patients; on the data it says nothing, for the groups were "
+        "chosen to differ. High risk has no p-value here: out of fold that is the permutations'. "
         "proportional_p: small where the ratio changes.",
     ),
     "structures": Table(
@@ -165,7 +167,8 @@ def _cox(table: "pd.DataFrame") -> Figure | None:
     return _intervals(
         "cox", "Hazard ratios, risk told by other patients", own["term"], own, "hazard_ratio",
         "hazard ratio",
-        "Cox model of all terms together, 95 % intervals; categories against the most frequent.",
+        "Cox model of all terms together, 95 % intervals; categories against the most frequent. "
+        "The interval of high risk takes the groups as given, so that it is too narrow.",
     )  # fmt: skip
 
 
@@ -307,15 +310,16 @@ def _methods(summary: Any) -> str:
         "A group is of high risk where it has more events than the log-rank test expects. Out of "
         f"fold this is judged in {own['folds']} folds of patients by the other folds alone; on "
         "the data, as in the paper, in all patients at once. The p-value out of fold is the share "
-        f"of {own['permutations']:,} permutations, in each of which the groups are dealt anew to "
-        "the patients and merged again, with a log-rank statistic as large in the same "
-        "direction.\n\n"
+        f"of {own['permutations']:,} permutations, the one observed among them, in each of which "
+        "the groups are dealt anew to the patients and merged again, with a log-rank statistic as "
+        "large in the same direction.\n\n"
         "Curves are Kaplan–Meier estimates with bands by the log(−log) transform; mean survival "
         "up to a horizon has Greenwood's variance; concordance is Harrell's with the middle 95 % "
         f"of {own['bootstrap']} draws of patients; hazard ratios are Cox's with Efron's ties"
         f"{extra}, checked by scaled Schoenfeld residuals against the rank of time; risk ratios "
         f"have Katz' interval. A structure is there with {own['structure_cells']} of its cells. "
-        "No p-value is given where a group has fewer than five events.\n\n"
+        "No p-value is given where a group, or a category of the Cox model, has fewer than five "
+        "events.\n\n"
         f"To see what hangs on choices, the analysis was made with {own['seeds']} seeds of the "
         f"states, with other numbers of groups and with other folds. Maps: {layout}."
     )

@@ -1,6 +1,6 @@
 """Two risk groups of patients compared: curves, log-rank, mean survival, concordance, Cox."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +37,8 @@ class Comparison:
     mean_difference: RestrictedMean | None
     """Low less high."""
     cox: CoxModel
-    """Of the risk group and all covariates."""
+    """Of the risk group and all covariates. The risk group has no p-value: Wald's knows nothing of
+    the merge, by the survival of these patients or of folds that share most of theirs."""
     notes: tuple[str, ...]
 
 
@@ -78,6 +79,8 @@ def compare(
         low_mean, high_mean = (restricted_mean(times[s], events[s], horizon) for s in (~high, high))
         apart = restricted_mean_difference(low_mean, high_mean)
     model = cox(times, events, covariates.assign(**{RISK_TERM: high.astype(float)}))
+    terms = tuple(replace(t, p=np.nan) if t.name == RISK_TERM else t for t in model.terms)
+    model = replace(model, terms=terms)
     if model.why_not:
         notes.append(f"no Cox model: {model.why_not}")
     notes += [f"Cox model: {text}" for text in model.notes]

@@ -1,7 +1,7 @@
 """Cox's proportional hazards, adjusted for covariates, with a check of that assumption."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class CoxTerm:
     """Of the 95 % interval."""
     upper: float
     p: float
-    """Wald."""
+    """Wald; NaN of a column of two values with fewer than five events at one of them."""
     proportional_p: float
     """Of the check that the ratio is the same at all times (scaled Schoenfeld residuals against
     the rank of time; Grambsch and Therneau 1994). Small: it is not."""
@@ -115,6 +115,12 @@ def cox(times: NDArray[Any], events: NDArray[Any], covariates: pd.DataFrame) -> 
             "intervals are narrower than they should be"
         )
     terms, why = _fit(design, times, events)
+    few = _few_events(design, events)
+    terms = tuple(replace(term, p=np.nan) if term.name in few else term for term in terms)
+    if terms and few:
+        notes.append(
+            f"no p-value of {', '.join(few)}: fewer than {LEAST_EVENTS} events with it or without"
+        )
     notes += [
         f"the hazard ratio of {term.name} changes with time (p = {term.proportional_p:.2g}): the "
         "one given is an average over the follow-up"
@@ -165,6 +171,18 @@ def _separating(design: pd.DataFrame, events: NDArray[np.bool_]) -> str:
                     "or merge categories"
                 )
     return ""
+
+
+def _few_events(design: pd.DataFrame, events: NDArray[np.bool_]) -> list[str]:
+    """Name the columns of two values that have too few events at one of them."""
+    found = []
+    for name, values in design.items():
+        levels = np.unique(values)
+        if len(levels) == 2:
+            seen = int(events[(values == levels[0]).to_numpy()].sum())
+            if min(seen, int(events.sum()) - seen) < LEAST_EVENTS:
+                found.append(str(name))
+    return found
 
 
 def _fit(
