@@ -178,6 +178,16 @@ def test_an_image_that_is_stored_does_not_find_itself(cohort: Path) -> None:
         assert call(*image, *option) == call(*tissue, *option)
 
 
+def test_an_image_under_another_name_is_told_to_be_the_same(cohort: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "unknown.ome.tiff"
+    copy.write_bytes((cohort / "images/r0.ome.tiff").read_bytes())
+    asked = ["db", "query", cohort / "tissues.vdb", copy]
+    said = call(*asked)
+    assert "whose tissue the query is, is not known" in said
+    assert "the same tissue under another name: r0." in said
+    assert "note" not in call(*asked, "--patient", "P0")
+
+
 def test_adding_goes_on_where_it_was(cohort: Path, tmp_path: Path) -> None:
     path = tmp_path / "grows.vdb"
     image = tmp_path / "a.ome.tiff"

@@ -151,6 +151,14 @@ def test_as_many_matches_as_there_are_tissues_are_said_to_tell_nothing(
     assert not any("or fewer" in note for note in evaluate_retrieval(told_apart, CONFIG).notes)
 
 
+def test_a_tissue_under_two_names_is_told(told_apart: TissueDatabase) -> None:
+    assert not any("another name" in note for note in evaluate_retrieval(told_apart, CONFIG).notes)
+    twin = TissueEntry(Stored("twin", "Q", {"kind": "a", "coin": 1}), told_apart.tokens("T0"))
+    told_apart.add([twin])
+    notes = evaluate_retrieval(told_apart, CONFIG).notes
+    assert any("2 queries with a match at a distance of 0" in note for note in notes)
+
+
 def test_tissues_without_a_label_take_no_part(told_apart: TissueDatabase) -> None:
     told_apart.describe(Stored("T0", "P0", {"coin": 1}))
     found = evaluate_retrieval(told_apart, CONFIG)

@@ -170,6 +170,7 @@ def query(
     batch_size: TilesAtOnce = 8,
 ) -> None:
     """Find the tissues nearest to one by the 2-Wasserstein distance of their niches, exactly."""
+    from virtues_core.cli._clinical import tell_notes
     from virtues_core.cohort.retrieval import TissueDatabase
 
     database = TissueDatabase.open(path)
@@ -200,6 +201,7 @@ def query(
         exclude_tissues=own,
     )
     matches = database.matches(found)
+    tell_notes(_doubts(database, patient, matches, same_patient=same_patient))
     if out is not None:
         told = {
             "query": image_path, "image": image, "patient_id": patient, "where": asked, "top": top,
@@ -214,6 +216,28 @@ def query(
         f"{found.candidates} candidates, {found.solved} of them solved exactly; the others are "
         "farther by a proven bound"
     )
+
+
+def _doubts(
+    database: "TissueDatabase", patient: str, matches: "Sequence[Match]", *, same_patient: bool
+) -> list[str]:
+    """Say what keeps matches from being what they seem: tissue of the query's own patient."""
+    from virtues_core.cohort.patients.wording import some
+    from virtues_core.cohort.retrieval import SAME
+
+    found = []
+    if not patient and not same_patient:
+        found.append(
+            "whose tissue the query is, is not known, so that other tissues of this patient may be "
+            "among the matches (--patient)."
+        )
+    nobody = [one.tissue_id for one in matches if not one.patient_id]
+    if patient and nobody and not same_patient:
+        found.append(f"matches of no known patient, maybe of {patient}: {some(nobody)}.")
+    same = [one.tissue_id for one in matches if one.distance < SAME]
+    if same:
+        found.append(f"at a distance of 0, so the same tissue under another name: {some(same)}.")
+    return found
 
 
 def _of_image(

@@ -19,6 +19,7 @@ from virtues_core.cohort.retrieval.distance import (
 )
 from virtues_core.cohort.retrieval.entries import Match, Search, Settings, Stored, TissueEntry
 from virtues_core.cohort.retrieval.evaluation import (
+    SAME,
     Evaluation,
     RetrievalConfig,
     evaluate_retrieval,
@@ -28,6 +29,7 @@ from virtues_core.cohort.retrieval.niches import SmallTissueError, niche_tokens
 from virtues_core.cohort.retrieval.thumbnail import thumbnail
 
 __all__ = [
+    "SAME",
     "Added",
     "Evaluation",
     "Known",

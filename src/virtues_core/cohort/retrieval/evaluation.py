@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from virtues_core.cohort.patients.wording import counted, some
 from virtues_core.cohort.retrieval.comparison import (
     Compared,
     McNemar,
@@ -22,6 +23,8 @@ from virtues_core.cohort.retrieval.pixels import pixel_samples
 from virtues_core.errors import ConfigError, InputError
 
 Progress = Callable[[int, int, str], None]
+SAME = 1e-4
+"""Below this distance two tissues have the same tokens, up to rounding."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,13 @@ def evaluate_retrieval(
         notes.append(
             f"{whole} of {len(cases)} queries have {config.top} tissues of other patients or "
             "fewer: all of them are matches, whatever their distance, as in a draw at random."
+        )
+    same = [case.query.tissue_id for case in cases if case.distances[0] < SAME]
+    if same:
+        notes.append(
+            f"{counted(len(same), 'query', 'queries')} with a match at a distance of 0, so the "
+            f"same tissue under another name or patient: {some(same)}. They make the figures too "
+            "good: remove one of each (`virtues db remove`)."
         )
     notes.append(
         "McNemar's test takes the cases (query and rank) as independent, which those of one "
