@@ -248,6 +248,7 @@ def test_all_tissues_of_a_patient_are_one_row(tmp_path):
     found = discover(pairs, dataclasses.replace(FAST, folds=2, permutations=0))
     assert len(found.outcome) == found.paper.shape[1] == len(found.ranks) == 6
     assert found.joined.patient_rows()["tissues"].str.count(";").tolist() == [1] * 6
+    assert any("6 patients with several tissues (up to 2)" in note for note in found.notes)
 
 
 @pytest.fixture(scope="module")

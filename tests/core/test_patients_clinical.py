@@ -125,6 +125,7 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("id,t,e\nA,1,0\nB,2,no\n", Columns("id", time="t", event="e"), "2 patients with a time, "
          "all of them censored"),
         ("id,t,e\nA,,1\nB,,0\n", Columns("id", time="t", event="e"), "found no patient with both"),
+        ("id,t,e\nA,0,1\nB,0,0\n", Columns("id", time="t", event="e"), "found 0 for all patients"),
         ("id,t,e\nA,inf,1\nB,2,0\n", Columns("id", time="t", event="e"), "found infinite for 1"),
         ("id,y\nA,1\nA,0\n", Columns("id", outcome="y"), r"1 patient in several rows.*--tissue"),
         ("id,s,y\nA,1,1\nA,2,0\nB,3,0\n", Columns("id", tissue="s", outcome="y"),
@@ -149,6 +150,8 @@ def test_refusals(tmp_path: Path, text: str, columns: Columns, expected: str) ->
         {"covariates": ("age", "id")},
         {"tissue": "s", "timepoint": "s"},
         {"time": "t", "event": "t"},
+        {"time": "t", "event": "e", "covariates": ("age", "t")},
+        {"outcome": "s", "covariates": ("s",)},
     ],
 )
 def test_one_column_for_two_things(roles: dict[str, Any]) -> None:

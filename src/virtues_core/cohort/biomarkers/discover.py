@@ -149,7 +149,7 @@ def _known(joined: PatientCells, folds: int) -> tuple[PatientCells, Outcome, lis
     known = tuple(name for name in joined.patients if name in series.index)
     place = np.array([known.index(n) if n in series.index else -1 for n in joined.patients])
     codes = np.where(joined.codes >= 0, place[joined.codes], -1).astype(np.int32)
-    notes = list(joined.notes)
+    notes = [*joined.notes, *joined.several_tissues()]
     left = set(joined.patients) - set(known)
     if left:
         told = counted(len(left), "patient")

@@ -72,6 +72,12 @@ class Columns:
         if bool(self.time) != bool(self.event):
             message = "time, event: expected both columns or neither, found one. Name the other."
             raise ConfigError(message)
+        for name in {self.outcome, self.time, self.event} & {*self.covariates} - {""}:
+            message = (
+                f"covariates: expected columns other than what is to be told, found {name!r}: "
+                "adjusted for itself, nothing is left to tell. Leave it out."
+            )
+            raise ConfigError(message)
         if self.positive and not self.outcome:
             message = f"positive: {self.positive!r} is a value of an outcome, found no column of "
             raise ConfigError(message + "that. Name the outcome's column.")

@@ -221,6 +221,11 @@ def survival_of(times: "pd.Series", events: "pd.Series") -> tuple["pd.DataFrame"
                 f"expected times of 0 or more in {times.name!r}, found {what} for "
                 f"{counted(int(wrong.sum()), 'patient')} ({some(told)}). Mend or empty them."
             )
+    if not problems and (numbers == 0).any() and not (numbers > 0).any():
+        problems.append(
+            f"expected times above 0 in {times.name!r}, found 0 for all patients. Name "
+            "another column."
+        )
     known = events.dropna().map(lambda value: _plain(value).lower())
     odd = known[~known.isin(_YES | _NO)]
     if len(odd):

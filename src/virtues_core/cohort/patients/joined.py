@@ -1,5 +1,6 @@
 """Cells and clinical data of the same patients."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,6 +42,18 @@ class PatientCells:
         place[names.codes.to_numpy()] = self.codes  # a tissue is of one patient
         found = zip(names.categories, place, strict=True)
         return {str(tissue): self.patients[code] for tissue, code in found if code >= 0}
+
+    def several_tissues(self) -> list[str]:
+        """Note patients of several tissues, for an analysis that takes these together."""
+        counts = Counter(self.owners.values())
+        several = [name for name, count in counts.items() if count > 1]
+        if not several:
+            return []
+        return [
+            f"{counted(len(several), 'patient')} with several tissues (up to {max(counts.values())}"
+            "): they count together, whenever they were taken. Tissue taken after treatment began "
+            "may tell of an outcome without foretelling it: give the tables of one time."
+        ]
 
     def patient_rows(self) -> "pd.DataFrame":
         """Give P rows: ``patient_id``, ``tissues`` (joined by ``;``), ``cells`` (their number)."""

@@ -177,7 +177,7 @@ def _with_survival(joined: PatientCells, config: StratifyConfig) -> tuple[Patien
         )
         raise InputError(message)
     gone = [p for p in joined.patients if p not in set(kept)]
-    notes = list(joined.notes)
+    notes = [*joined.notes, *joined.several_tissues()]
     if gone:
         notes.append(f"{counted(len(gone), 'patient')} without time or event: {some(gone)}.")
     place = np.full(len(joined.patients) + 1, -1, np.int32)  # the last is that of code -1
