@@ -25,6 +25,7 @@ from virtues_core.cohort.response.distance import (
 )
 from virtues_core.cohort.response.times import in_order
 from virtues_core.errors import ConfigError, InputError
+from virtues_core.report.response import adjusted
 
 
 def clouds(n: int = 60, m: int = 45, width: int = 5, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -313,6 +314,10 @@ def test_the_command_leaves_a_folder_with_a_report(tmp_path: Path) -> None:
     table = results.tables["comparisons"].set_index("measure")
     assert pair["p_excess"] == pytest.approx(table["p"]["excess"])
     assert pair["p_excess"] < 0.01
+    assert pair["p_excess_holm"] == pytest.approx(table["p_holm"]["excess"])
+    assert adjusted(pair, [pair]) == ""
+    several = adjusted(pair, [pair] * 3)
+    assert several == f" (p = {pair['p_excess_holm']:.3f} adjusted for 3 pairs of times)"
     assert f"p = {pair['p_excess']:.3f}" in said
     assert "--timepoint visit" in summary["command"]
     assert summary["settings"]["cells"] == 40

@@ -408,6 +408,17 @@ def test_a_tissue_of_two_patients_is_refused(cells: CellTables, tmp_path: Path) 
         join(cells, clinic(tmp_path, text, Columns("id", tissue="s")))
 
 
+def test_patients_of_few_cells_and_of_most_are_told(tmp_path: Path) -> None:
+    for seed, count in enumerate((900, 300, 120, 7)):
+        write_table(table(count, seed, patients=1), tmp_path / f"t{seed}.h5ad")
+    text = "id\nP0-0\nP1-0\nP2-0\nP3-0\n"
+    found = join(open_cells([tmp_path]), clinic(tmp_path, text, Columns("id")))
+    few, most = found.uneven_cells()
+    assert few == "1 patient with fewer than 100 cells, of an uncertain composition: P3-0."
+    assert most == "68% of all cells are of one patient, P0-0, who rules what is found among cells."
+    assert not found.several_tissues()
+
+
 @pytest.mark.parametrize("placed", [True, False])
 def test_a_tissue_under_two_names_is_refused(tmp_path: Path, placed: bool) -> None:
     own = table(60, 0, patients=1)

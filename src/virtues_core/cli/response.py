@@ -111,6 +111,7 @@ def response(
 def _tell(pairs: "list[dict[str, object]]") -> None:
     """Print one line a pair of times."""
     from virtues_core.report.numbers import number, p_value
+    from virtues_core.report.response import adjusted
 
     for pair in pairs:
         told = (
@@ -119,5 +120,7 @@ def _tell(pairs: "list[dict[str, object]]") -> None:
             "shuffled cells (medians)"
         )
         if "p_excess" in pair:
-            told += f"; responders against others: {p_value(pair['p_excess'])}"
+            told += (
+                f"; responders against others: {p_value(pair['p_excess'])}{adjusted(pair, pairs)}"
+            )
         typer.echo(told)

@@ -35,16 +35,24 @@ TABLES = {
 
 def content(results: Results) -> Content:
     """Say what is told of a measured response."""
+    pairs = results.summary["pairs"]
     return Content(
         title="Response between time points",
-        headline=tuple(_sentence(pair) for pair in results.summary["pairs"]),
+        headline=tuple(_sentence(pair, pairs) for pair in pairs),
         figures=(_distances(results), _barycentres(results)),
         tables={name: told for name, told in TABLES.items() if name in results.tables},
         methods=_methods(results),
     )
 
 
-def _sentence(pair: "dict[str, object]") -> str:
+def adjusted(pair: "dict[str, object]", pairs: "list[dict[str, object]]") -> str:
+    """Say what is left of a pair's p-value among several pairs; nothing where there is one."""
+    if len(pairs) < 2 or "p_excess_holm" not in pair:
+        return ""
+    return f" ({p_value(pair['p_excess_holm'])} adjusted for {len(pairs)} pairs of times)"
+
+
+def _sentence(pair: "dict[str, object]", pairs: "list[dict[str, object]]") -> str:
     told = (
         f"From {pair['from']} to {pair['to']} the cells of {pair['patients']} patients lie "
         f"{number(pair['median_excess'])} apart beyond what chance makes of the same cells dealt "
@@ -53,7 +61,8 @@ def _sentence(pair: "dict[str, object]") -> str:
     )
     if "p_excess" in pair:
         told += (
-            f"; responders against non-responders {p_value(pair['p_excess'])}, AUC "
+            f"; responders against non-responders {p_value(pair['p_excess'])}"
+            f"{adjusted(pair, pairs)}, AUC "
             f"{number(pair['auc_excess'])} (distance itself: {p_value(pair['p_distance'])})"
         )
     return f"{told}."

@@ -237,8 +237,9 @@ def _told(found: Discovery) -> list[str]:
     clusters, config = found.clusters, found.config
     own = int((found.joined.codes >= 0).sum())
     notes = [
+        *found.joined.uneven_cells(),
         f"{counted(clusters.found, 'cluster')} over {len(clusters.resolutions)} resolutions, "
-        f"{len(clusters.cells):,} of fewer than {config.cells_below:,} cells."
+        f"{len(clusters.cells):,} of fewer than {config.cells_below:,} cells.",
     ]
     if len(clusters.cells) < FEW * clusters.found:
         notes.append(

@@ -18,6 +18,9 @@ from virtues_core.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+FEW_CELLS = 100
+"""Of a patient, below which the composition is noted to be uncertain."""
+
 
 @dataclass(frozen=True, eq=False)
 class PatientCells:
@@ -54,6 +57,24 @@ class PatientCells:
             "): they count together, whenever they were taken. Tissue taken after treatment began "
             "may tell of an outcome without foretelling it: give the tables of one time."
         ]
+
+    def uneven_cells(self) -> list[str]:
+        """Note patients of few cells, and one who has most of all."""
+        counts = np.bincount(self.codes[self.codes >= 0], minlength=len(self.patients))
+        few = [self.patients[i] for i in np.flatnonzero(counts < FEW_CELLS)]
+        notes = []
+        if few:
+            notes.append(
+                f"{counted(len(few), 'patient')} with fewer than {FEW_CELLS} cells, of an "
+                f"uncertain composition: {some(few)}."
+            )
+        share = counts.max() / counts.sum()
+        if len(counts) > 2 and share > 0.5:
+            notes.append(
+                f"{share:.0%} of all cells are of one patient, {self.patients[counts.argmax()]}, "
+                "who rules what is found among cells."
+            )
+        return notes
 
     def patient_rows(self) -> "pd.DataFrame":
         """Give P rows: ``patient_id``, ``tissues`` (joined by ``;``), ``cells`` (their number)."""

@@ -78,6 +78,9 @@ def _summary(found: Response) -> dict[str, Any]:
         if len(told):
             same = told[(told["from"] == start) & (told["to"] == end)].set_index("measure")
             pair |= {f"p_{name}": float(same["p"][name]) for name in ("excess", "distance")}
+            pair |= {
+                f"p_{name}_holm": float(same["p_holm"][name]) for name in ("excess", "distance")
+            }
             pair |= {f"auc_{name}": float(same["auc"][name]) for name in ("excess", "distance")}
         pairs.append(pair)
     groups = found.patients["group"]

@@ -32,8 +32,6 @@ from virtues_core.cohort.survival.stratify_config import StratifyConfig
 from virtues_core.cohort.survival.structures import Structure, structures_of
 from virtues_core.errors import InputError
 
-FEW_CELLS = 100
-"""Of a patient, below which the composition is noted to be uncertain."""
 SPLITS = 5
 """Further splits into folds, to see how much hangs on the one that is used."""
 
@@ -207,12 +205,7 @@ def _compositions(
     patients = len(joined.patients)
     found = [counts(each, joined.codes, config.states, patients) for each in states]
     totals = found[0].sum(axis=1, keepdims=True)
-    few = [p for p, total in zip(joined.patients, totals[:, 0], strict=True) if total < FEW_CELLS]
-    if few:
-        notes.append(
-            f"{counted(len(few), 'patient')} with fewer than {FEW_CELLS} cells, of an uncertain "
-            f"composition: {some(few)}."
-        )
+    notes += joined.uneven_cells()
     return states[0], [each / totals for each in found]
 
 
