@@ -17,7 +17,7 @@ CHECKS = (
     (*PYTHON, "mypy", "--num-workers", "2"),
 )
 WORKERS = ("-n", "logical", "--maxprocesses", "4", "--dist", "worksteal")
-"""A worker holds up to 1.6 GB; who is done first takes half of what another has left."""
+"""A worker holds up to 2.3 GB; who is done first takes half of what another has left."""
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 """Threads of several workers wait for each other in loops that burn the cores."""
 
