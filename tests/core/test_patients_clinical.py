@@ -189,6 +189,15 @@ def test_rows_that_say_the_same_count_once(tmp_path: Path) -> None:
     assert found.notes == ("1 row said the same twice: A.",)
 
 
+def test_a_column_that_goes_with_the_outcome_is_told(tmp_path: Path) -> None:
+    rows = [f"P{i},{i % 2},{'ab'[i % 2]},{i % 4},{i % 3},{i}" for i in range(12)]
+    text = "\n".join(["id,y,batch,plate,site,age", *rows])
+    (told,) = read(tmp_path, text, Columns("id", outcome="y")).outcome_twins()
+    assert told.startswith("'batch', 'plate' of the clinical table tells 'y' of every patient")
+    mixed = text.replace("P3,1,b,3", "P3,1,a,2")
+    assert not read(tmp_path, mixed, Columns("id", outcome="y")).outcome_twins()
+
+
 def test_signs_and_numbers_are_no_spellings(tmp_path: Path) -> None:
     text = "id,er,t,n\nA,ER+,T1-2,1.0\nB,ER-,T12,1\nC,er-x,T1,10\n"
     found = read(tmp_path, text, Columns("id", covariates=("er", "t", "n")))

@@ -156,6 +156,7 @@ def _known(joined: PatientCells, folds: int) -> tuple[PatientCells, Outcome, lis
         notes.append(f"{told} without a known outcome left out: {some(left)}.")
     outcome = check_outcome(series.loc[list(known)].to_numpy(), folds)
     clinical = joined.clinical.of(known)
+    notes += clinical.outcome_twins()
     return replace(joined, clinical=clinical, patients=known, codes=codes), outcome, notes
 
 

@@ -17,6 +17,7 @@ from virtues_core.cohort.patients.clinical_checks import (
     problems_of_values,
     spelt_twice,
     survival_of,
+    told_by,
     typed,
     unknown,
 )
@@ -128,6 +129,10 @@ class Clinical:
         values, problems = outcome_of(self.table[column], self.columns.positive)
         _refuse(self, problems)
         return values
+
+    def outcome_twins(self) -> list[str]:
+        """Note other columns by which the outcome of each patient is known."""
+        return told_by(self.table, self.outcome())
 
     def survival(self) -> "pd.DataFrame":
         """Give ``time`` (float) and ``event`` (bool) by patient; those without are left out.

@@ -196,6 +196,32 @@ def outcome_of(column: "pd.Series", positive: str) -> tuple["pd.Series", list[st
     return found, []
 
 
+def told_by(table: "pd.DataFrame", outcome: "pd.Series") -> list[str]:
+    """Note columns of categories by which the outcome of each patient is known.
+
+    Parameters
+    ----------
+    table
+        Clinical columns by patient.
+    outcome
+        0 or 1 by patient; that of others is not known.
+    """
+    found = []
+    for name in table.columns:
+        own = table.loc[outcome.index, name].dropna()
+        if name == outcome.name or not 1 < own.nunique() <= len(own) // 3:
+            continue
+        groups = outcome[own.index].groupby(own.to_numpy())
+        if (groups.nunique() == 1).all() and outcome[own.index].nunique() == 2:
+            found.append(repr(str(name)))
+    if not found:
+        return []
+    return [
+        f"{', '.join(found)} of the clinical table tells {str(outcome.name)!r} of every patient: "
+        "where it is a batch (site, slide, day of staining), what is found may be that."
+    ]
+
+
 def _plain(value: object) -> str:
     """Write a value as the table has it: 1.0, of a column with gaps, as 1."""
     if isinstance(value, float) and value.is_integer():
