@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 ROWS = 1024
 """Instances at once."""
-BLOCK = 512
-"""Of these, for one head at a time, so that what is computed of them stays in a core's cache."""
 
 
 class Gates:
@@ -70,16 +68,13 @@ class Gates:
         found = x.new_empty(len(self._weight), len(x))
         for head, w in enumerate(self._weight):
             own = slice(head * len(w), (head + 1) * len(w))
-            for start in range(0, len(x), BLOCK):
-                part = x[start : start + BLOCK]
-                rows = slice(start, start + len(part))
-                g, t, s = self._g[head, rows], self._a[head, rows], self._b[head, rows]
-                torch.addmm(self._content.bias[own], part, self._content.weight[own].T, out=t)
-                torch.addmm(self._gate.bias[own], part, self._gate.weight[own].T, out=s)
-                torch.mul(t.tanh_(), s.sigmoid_(), out=g)
-                torch.mv(g, w, out=found[head, rows])
-                torch.addcmul(s, g, t, value=-1, out=t).mul_(w)
-                torch.addcmul(g, g, s, value=-1, out=s).mul_(w)
+            g, t, s = (room[head, : len(x)] for room in (self._g, self._a, self._b))
+            torch.mm(x, self._content.weight[own].T, out=t).add_(self._content.bias[own]).tanh_()
+            torch.mm(x, self._gate.weight[own].T, out=s).add_(self._gate.bias[own]).sigmoid_()
+            torch.mul(t, s, out=g)
+            torch.mv(g, w, out=found[head])
+            torch.addcmul(s, g, t, value=-1, out=t).mul_(w)
+            torch.addcmul(g, g, s, value=-1, out=s).mul_(w)
         return found
 
 

@@ -16,6 +16,9 @@ from virtues_core.cohort.tissue_level.config import MilConfig
 from virtues_core.cohort.tissue_level.gates import ROWS
 from virtues_core.cohort.tissue_level.network import GatedAttention
 
+TOGETHER = 512
+"""Instances of small tissues that are gone through at once: what is known of them, a few MiB, stays
+near the core."""
 Bags = Sequence[NDArray[np.float32]]
 """B tissues (n_i, D)."""
 
@@ -140,11 +143,11 @@ class _Learner:
         return cross_entropy(logits, target, reduction="sum"), x, scores
 
     def _pieces(self, chosen: NDArray[np.int64]) -> Iterator[list[int]]:
-        """Part tissues into runs of `ROWS` instances at the most, or of one larger tissue."""
+        """Part tissues into runs of `TOGETHER` instances at the most, or of one larger tissue."""
         piece: list[int] = []
         rows = 0
         for i in chosen.tolist():
-            if piece and rows + len(self._bags[i]) > ROWS:
+            if piece and rows + len(self._bags[i]) > TOGETHER:
                 yield piece
                 piece, rows = [], 0
             piece.append(i)
