@@ -407,6 +407,7 @@ def test_fit_leaves_a_folder_with_a_report_and_a_model(fitted: Path) -> None:
     assert (tissues["p_high"] <= tissues["most_high"]).all()
     assert results.tables["classes"]["count"].sum() == 36
     assert len(results.patients) == 18
+    assert any("18 patients with several tissues (up to 2): each" in n for n in results.notes)
     cells = results.read_cells()
     assert set(cells) >= {"tissue_id", "cell_id", "patient_id", "x_um", "y_um", "attention"}
     assert len(cells) == 36 * 30

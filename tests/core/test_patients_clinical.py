@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from virtues_core.cohort.patients import Clinical, Columns, read_clinical
+from virtues_core.cohort.patients.clinical_checks import told_by
 from virtues_core.errors import ConfigError, InputError, ReadError
 
 GOOD = """id,response,months,died,age,stage,comment
@@ -196,6 +197,8 @@ def test_a_column_that_goes_with_the_outcome_is_told(tmp_path: Path) -> None:
     assert told.startswith("'batch', 'plate' of the clinical table tells 'y' of every patient")
     mixed = text.replace("P3,1,b,3", "P3,1,a,2")
     assert not read(tmp_path, mixed, Columns("id", outcome="y")).outcome_twins()
+    table = pd.DataFrame({"site": list("aaabbbccc"), "sex": list("fmfmfmfmf")})
+    assert told_by(table, pd.Series(list("uuuvvvwww"), name="grade"))[0].startswith("'site' of")
 
 
 def test_signs_and_numbers_are_no_spellings(tmp_path: Path) -> None:

@@ -209,6 +209,7 @@ def test_patients_by_tissue_and_a_group_of_one(tmp_path: Path) -> None:
         ({"groups": 70}, "70 patients or more"),
         ({"folds": 61}, "61 patients or more"),
         ({"structures": ("wings",)}, "'wings' in neither"),
+        ({"structures": ("died",)}, "'died', by which risk is told"),
         ({"structures": ("cell_id",)}, "found 40 different"),
     ],
 )

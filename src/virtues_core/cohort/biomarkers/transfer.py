@@ -165,7 +165,7 @@ def transfer(
     survival = joined.clinical.survival()
     labels = _label_of_patients(joined, config.by)
     check_tokens(joined.cells, forests)
-    notes = others_alike(joined, forests)
+    notes = [*others_alike(joined, forests), *joined.several_tissues()]
     probability = member_probability(joined.cells, forests, progress=progress)
     members = probability > 0.5
     notes += prevalence_notes(forests, members[:, joined.codes >= 0])

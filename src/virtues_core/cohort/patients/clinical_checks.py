@@ -204,7 +204,7 @@ def told_by(table: "pd.DataFrame", outcome: "pd.Series") -> list[str]:
     table
         Clinical columns by patient.
     outcome
-        0 or 1 by patient; that of others is not known.
+        0 and 1, or classes, by patient; that of others is not known.
     """
     found = []
     for name in table.columns:
@@ -212,7 +212,7 @@ def told_by(table: "pd.DataFrame", outcome: "pd.Series") -> list[str]:
         if name == outcome.name or not 1 < own.nunique() <= len(own) // 3:
             continue
         groups = outcome[own.index].groupby(own.to_numpy())
-        if (groups.nunique() == 1).all() and outcome[own.index].nunique() == 2:
+        if (groups.nunique() == 1).all() and outcome[own.index].nunique() > 1:
             found.append(repr(str(name)))
     if not found:
         return []

@@ -46,15 +46,15 @@ class PatientCells:
         found = zip(names.categories, place, strict=True)
         return {str(tissue): self.patients[code] for tissue, code in found if code >= 0}
 
-    def several_tissues(self) -> list[str]:
-        """Note patients of several tissues, for an analysis that takes these together."""
+    def several_tissues(self, taken: str = "they count together") -> list[str]:
+        """Note patients of several tissues; ``taken`` says how an analysis takes these."""
         counts = Counter(self.owners.values())
         several = [name for name, count in counts.items() if count > 1]
         if not several:
             return []
         return [
             f"{counted(len(several), 'patient')} with several tissues (up to {max(counts.values())}"
-            "): they count together, whenever they were taken. Tissue taken after treatment began "
+            f"): {taken}, whenever they were taken. Tissue taken after treatment began "
             "may tell of an outcome without foretelling it: give the tables of one time."
         ]
 

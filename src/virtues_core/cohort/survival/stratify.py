@@ -134,6 +134,14 @@ def stratify(
     joined, notes = _with_survival(joined, config)
     survival = joined.clinical.survival().loc[list(joined.patients)]
     times, events = survival["time"].to_numpy(float), survival["event"].to_numpy(bool)
+    columns = joined.clinical.columns
+    circular = [name for name in config.structures if name in (columns.time, columns.event)]
+    if circular:
+        message = (
+            f"structures: expected what a tissue shows, found {circular[0]!r}, by which risk is "
+            "told. Name other columns."
+        )
+        raise InputError(message)
     structures = structures_of(
         config.structures, joined.cells.cells, joined.codes, joined.clinical.table,
         least_cells=config.structure_cells,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from virtues_core.cohort.patients import PatientCells
 from virtues_core.cohort.patients.cells import CellTables
+from virtues_core.cohort.patients.clinical_checks import told_by
 from virtues_core.cohort.patients.token_file import Rows
 from virtues_core.cohort.patients.wording import counted, some
 from virtues_core.errors import InputError
@@ -18,6 +19,7 @@ from virtues_core.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+_EACH = "each is told by itself, all of a patient on one side of a split"
 LEAST_PATIENTS = 3
 """Of a class: one each to train on, to stop by and to test on."""
 
@@ -122,7 +124,7 @@ def labelled_tissues(joined: PatientCells, outcome: str, features: Rows = "token
         rows=tuple(rows[i] for i in used),
         cells=joined.cells,
         features=features,
-        notes=tuple(notes),
+        notes=(*notes, *joined.several_tissues(_EACH), *told_by(table, told)),
     )
 
 
