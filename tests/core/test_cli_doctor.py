@@ -162,6 +162,24 @@ def test_virtual_display_answers() -> None:
 
 
 @linux
+@pytest.mark.gui
+def test_a_virtual_display_refuses_none_of_several_processes() -> None:
+    prefix = doctor.virtual_display()
+    if prefix is None:
+        pytest.skip("apt-get install " + " ".join(doctor.VIRTUAL_DISPLAY_PACKAGES))
+    opens = "from virtues_core.cli.doctor import display; print([display() for _ in range(200)])"
+    both = (
+        "import subprocess, sys; words = [sys.executable, '-c', sys.argv[1]]; "
+        "[p.wait() for p in [subprocess.Popen(words) for _ in range(2)]]"
+    )
+    ran = subprocess.run(
+        [*prefix, sys.executable, "-c", both, opens], capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.count(":") == 400
+    assert "None" not in ran.stdout
+
+
+@linux
 def test_demo_on_a_bare_system_fails_before_anything_is_written(
     app: typer.Typer, bare: Path
 ) -> None:

@@ -113,11 +113,12 @@ def display() -> str | None:
 def virtual_display() -> list[str] | None:
     """Words to put before a command so that its windows open on a display of their own.
 
-    None where ``xvfb-run`` or ``xauth`` is not installed.
+    None where ``xvfb-run`` or ``xauth`` is not installed. It is not made anew whenever the last
+    window closes: another process that opens one at that moment would be refused.
     """
     if not (shutil.which("xvfb-run") and shutil.which("xauth")):
         return None
-    return ["xvfb-run", "-a", "-s", "-screen 0 1600x1200x24"]
+    return ["xvfb-run", "-a", "-s", "-screen 0 1600x1200x24 -noreset"]
 
 
 def _install(packages: Iterable[str]) -> str:
