@@ -115,11 +115,14 @@ def cox(times: NDArray[Any], events: NDArray[Any], covariates: pd.DataFrame) -> 
             "intervals are narrower than they should be"
         )
     terms, why = _fit(design, times, events)
-    few = _few_events(design, events)
+    few = list(
+        dict.fromkeys(_few_events(design, events) + _compared_with_few(covariates, design, events))
+    )
     terms = tuple(replace(term, p=np.nan) if term.name in few else term for term in terms)
     if terms and few:
         notes.append(
-            f"no p-value of {', '.join(few)}: fewer than {LEAST_EVENTS} events with it or without"
+            f"no p-value of {', '.join(few)}: fewer than {LEAST_EVENTS} events with it, without it "
+            "or in the category that it is compared with"
         )
     notes += [
         f"the hazard ratio of {term.name} changes with time (p = {term.proportional_p:.2g}): the "
@@ -182,6 +185,19 @@ def _few_events(design: pd.DataFrame, events: NDArray[np.bool_]) -> list[str]:
             seen = int(events[(values == levels[0]).to_numpy()].sum())
             if min(seen, int(events.sum()) - seen) < LEAST_EVENTS:
                 found.append(str(name))
+    return found
+
+
+def _compared_with_few(
+    covariates: pd.DataFrame, design: pd.DataFrame, events: NDArray[np.bool_]
+) -> list[str]:
+    """Name categories, of more than two, that are compared with one of too few events."""
+    found: list[str] = []
+    for name in covariates:
+        own = [column for column in design if str(column).startswith(f"{name}: ")]
+        reference = ~design[own].any(axis=1).to_numpy()
+        if len(own) > 1 and events[reference].sum() < LEAST_EVENTS:
+            found += map(str, own)
     return found
 
 
