@@ -187,6 +187,16 @@ def _broken(kind: str, own: AnnData) -> AnnData:
     return own
 
 
+def test_of_many_problems_the_first_are_told(tmp_path: Path) -> None:
+    for seed in range(15):
+        write_table(_broken("column", table(6, seed)), tmp_path / f"{seed:02d}.h5ad")
+    with pytest.raises(InputError, match="tables of tokens: 15 problems") as told:
+        open_cells([tmp_path])
+    assert str(told.value).splitlines()[-1] == "- and 3 more"
+    assert "11.h5ad" in str(told.value)
+    assert "12.h5ad" not in str(told.value)
+
+
 @pytest.mark.parametrize("ending", [".h5ad", ".zarr"])
 def test_tokens_and_tissues_are_enough(tmp_path: Path, ending: str) -> None:
     """Of tables that others made: no numbers, places, channels, nor what made the tokens."""

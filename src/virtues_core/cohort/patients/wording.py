@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 
 SHOWN = 5
 """Names that are told; of more the first of them."""
+PROBLEMS = 12
+"""That are told, likewise: one column may be missing from a thousand tables."""
 
 
 def some(names: Iterable[object], shown: int = SHOWN) -> str:
@@ -44,4 +46,6 @@ def report(of: str, problems: Sequence[str]) -> str:
     """
     if len(problems) == 1:
         return f"{of}: {problems[0]}"
-    return "\n- ".join([f"{of}: {len(problems)} problems", *problems])
+    more = len(problems) - PROBLEMS
+    told = [*problems[:PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
+    return "\n- ".join([f"{of}: {len(problems)} problems", *told])
