@@ -97,16 +97,19 @@ def test_a_training_from_start_to_use(viewer, dock, qtbot, screenshot):
     qtbot.waitUntil(lambda: dock.view.picture is not None, timeout=SLOW_MS)
     first = dock.view.picture.step
     qtbot.waitUntil(lambda: dock.view.picture.step > first, timeout=SLOW_MS)  # it follows
-    qtbot.waitUntil(lambda: len(tiles_of(viewer)) == 3, timeout=SLOW_MS)  # one a turn
+
+    def shown():
+        return [layer for layer in tiles_of(viewer) if layer.visible]
+
+    qtbot.waitUntil(lambda: len(shown()) == 3, timeout=SLOW_MS)  # one a turn, seen once it is drawn
     tiles = tiles_of(viewer)
     parts = [layer.name.split(" · ")[0] for layer in tiles]
     assert parts == ["truth", "masked", "reconstruction"]
-    assert all(layer.visible for layer in tiles)
     assert "rows: independent, marker, niche masking" in runs.picture_label.text()
     runs.marker_box.setCurrentIndex(2)
     runs.marker_box.activated.emit(2)
     name = dock.view.picture.markers[2]
-    qtbot.waitUntil(lambda: all(x.name.endswith(f" · {name}") for x in tiles))
+    qtbot.waitUntil(lambda: all(x.name.endswith(f" · {name}") for x in tiles), timeout=SLOW_MS)
     print(f"longest stall of the window: {pulse}")
     assert pulse.busy < stretched(100)
     screenshot("train-2-running")

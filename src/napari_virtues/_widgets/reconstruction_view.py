@@ -14,6 +14,7 @@ from virtues_core.errors import VirtuesError
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
 
 
 class ReconstructionView(QObject):
@@ -32,6 +33,8 @@ class ReconstructionView(QObject):
         self._viewer = viewer
         self._runs = runs
         self._turns = Turns(runs)
+        self._unseen: list[Layer] = []
+        """Layers that were added and are not seen yet, or not looked at."""
         self.picture: TilePicture | None = None
         """What was read last."""
         runs.reconstruction_wanted.connect(self.show_picture)
@@ -65,16 +68,18 @@ class ReconstructionView(QObject):
             self._turns.begin(self._put(self.picture, marker))
 
     def _put(self, picture: TilePicture, marker: int) -> Steps:
-        new = False
+        """Show a picture; the next one may break in before this one is all shown."""
         for part in PARTS:
             layer = tile_layer(self._viewer, picture, part, marker)
             if layer not in self._viewer.layers:
-                new = True
                 yield
+                self._unseen.append(layer)
                 yield from self._turns.in_two(partial(self._viewer.add_layer, layer))
+            if layer in self._unseen:
                 layer.visible = True
             yield
-        if new:
+        if self._unseen:
+            self._unseen.clear()
             self._look_at_it()
 
     def _look_at_it(self) -> None:
